@@ -1,0 +1,133 @@
+//! The provider: named slots, each replaceable alone.
+
+use std::sync::Arc;
+
+use super::{
+    Aead, ContentCipher, DecryptionKeyLoader, Digest, Hmac, KeyAgreement, KeyGeneration, KeyTransport, KeyWrap, Pbkdf2, Scrypt,
+    SecureRandom, SignatureVerification, SigningKeyLoader,
+};
+
+macro_rules! slots {
+    ($($(#[$doc:meta])* $name:ident / $with:ident / $variant:ident : $trait:ident;)*) => {
+        /// The slots of a [`CryptoProvider`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum SlotName {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl SlotName {
+            /// Every slot.
+            pub const ALL: &'static [SlotName] = &[$(SlotName::$variant,)*];
+
+            /// The name in error messages: the provider's method of that name.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($name),)*
+                }
+            }
+        }
+
+        /// Where the connector's cryptography comes from.
+        ///
+        /// Make one with a backend's constructor, then replace single slots with the `with_` methods. No backend is chosen silently.
+        #[derive(Debug, Clone)]
+        pub struct CryptoProvider {
+            name: &'static str,
+            $($name: Option<Arc<dyn $trait>>,)*
+        }
+
+        impl CryptoProvider {
+            /// A provider without any slot filled; `name` appears in error messages.
+            #[must_use]
+            pub const fn empty(name: &'static str) -> Self {
+                Self { name, $($name: None,)* }
+            }
+
+            /// The name given by the constructor.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                self.name
+            }
+
+            /// Whether the slot is filled.
+            #[must_use]
+            pub fn has(&self, slot: SlotName) -> bool {
+                match slot {
+                    $(SlotName::$variant => self.$name.is_some(),)*
+                }
+            }
+
+            /// Whether the slot is filled by a validated FIPS module.
+            #[must_use]
+            pub fn slot_is_fips(&self, slot: SlotName) -> bool {
+                match slot {
+                    $(SlotName::$variant => self.$name.as_ref().is_some_and(|slot| slot.fips()),)*
+                }
+            }
+
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// [`MissingSlot`] when the provider has none.
+                pub fn $name(&self) -> Result<&dyn $trait, MissingSlot> {
+                    self.$name.as_deref().ok_or(MissingSlot { provider: self.name, slot: SlotName::$variant })
+                }
+
+                /// Replaces this slot.
+                #[must_use]
+                pub fn $with(mut self, slot: Arc<dyn $trait>) -> Self {
+                    self.$name = Some(slot);
+                    self
+                }
+            )*
+        }
+    };
+}
+
+slots! {
+    /// Random bytes.
+    random / with_random / Random: SecureRandom;
+    /// Digests.
+    digest / with_digest / Digest: Digest;
+    /// HMAC.
+    hmac / with_hmac / Hmac: Hmac;
+    /// PBKDF2.
+    pbkdf2 / with_pbkdf2 / Pbkdf2: Pbkdf2;
+    /// scrypt; only some PFX files need it.
+    scrypt / with_scrypt / Scrypt: Scrypt;
+    /// AES-CBC and, with the feature `legacy-ciphers`, 3DES, RC2 and RC4.
+    content_cipher / with_content_cipher / ContentCipher: ContentCipher;
+    /// AES-GCM.
+    aead / with_aead / Aead: Aead;
+    /// AES key wrap.
+    key_wrap / with_key_wrap / KeyWrap: KeyWrap;
+    /// ECDH.
+    key_agreement / with_key_agreement / KeyAgreement: KeyAgreement;
+    /// Key pair generation.
+    key_generation / with_key_generation / KeyGeneration: KeyGeneration;
+    /// Signature verification.
+    verification / with_verification / Verification: SignatureVerification;
+    /// RSA encryption to a public key.
+    key_transport / with_key_transport / KeyTransport: KeyTransport;
+    /// Software signing keys.
+    signing_keys / with_signing_keys / SigningKeys: SigningKeyLoader;
+    /// Software decryption keys.
+    decryption_keys / with_decryption_keys / DecryptionKeys: DecryptionKeyLoader;
+}
+
+/// A slot that an operation needs and the provider does not fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the crypto provider `{provider}` has no slot `{}`: use a complete provider (feature `aws-lc-rs`) or fill it with `with_{}`",
+    slot.as_str(), slot.as_str()
+)]
+#[non_exhaustive]
+pub struct MissingSlot {
+    /// The provider's name.
+    pub provider: &'static str,
+    /// The slot.
+    pub slot: SlotName,
+}

@@ -1,0 +1,213 @@
+//! What the queue-driven flows share: the contract between a flow and the engine that drives it.
+//!
+//! A flow turns a delivered item into a [`Task`]; the engine calls [`Task::step`] until it is done. A step that must be journalled first
+//! answers [`Step::Commit`] and is called again once the state is stored: *journal before effect* is the engine's loop, not a habit.
+
+use core::fmt::Debug;
+use core::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::crypto::CryptoProvider;
+use crate::event::{Event, EventId, EventKey};
+use crate::ids::{CaName, IdempotencyKey, InstanceId, TenantId};
+use crate::limits::Limits;
+use crate::ports::{Busy, EventSink, Failure, Outcome, QueueItem, RequestMeta, RowState, Runtime};
+use crate::retry::{ErrorClass, Retry};
+use crate::terms::Flow;
+use crate::time::Timestamp;
+
+/// The event ids of one flow, so that the engine can raise them without knowing the flow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FlowEvents {
+    pub(crate) download_success: EventId,
+    pub(crate) download_failure: EventId,
+    pub(crate) downloaded_request: EventId,
+    /// Raised by the engine for each failed attempt that will be repeated.
+    pub(crate) attempt_failed: Option<EventId>,
+    /// Raised by the engine once when a request fails for good; absent where the task raises its own.
+    pub(crate) failed: Option<EventId>,
+    pub(crate) upload_success: EventId,
+    pub(crate) upload_failure: EventId,
+    pub(crate) uploaded_request: EventId,
+    /// Admin, after the queue accepted a success.
+    pub(crate) request_success: EventId,
+    /// Admin, after the queue accepted a failure, or when a request ended without upload.
+    pub(crate) request_failure: EventId,
+}
+
+/// What every flow needs of its surroundings.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) tenant: TenantId,
+    pub(crate) instance: InstanceId,
+    pub(crate) provider: Arc<CryptoProvider>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) sink: Arc<dyn EventSink>,
+    pub(crate) limits: Limits,
+}
+
+impl Context {
+    /// Builds and emits an event when the sink wants it; a panic of the sink is contained.
+    pub(crate) fn emit(&self, id: EventId, scope: EventScope<'_>, fill: impl FnOnce(Event) -> Event) {
+        let wanted = catch_unwind(AssertUnwindSafe(|| self.sink.enabled(id))).unwrap_or(false);
+        if wanted {
+            let key = EventKey {
+                tenant: self.tenant.clone(),
+                instance: self.instance.clone(),
+                flow: scope.flow,
+                scope: crate::event::printable(scope.name),
+                delivery: scope.delivery,
+                attempt: scope.attempt,
+                event: id,
+            };
+            let event = fill(Event::new(key, self.runtime.now()));
+            let _ = catch_unwind(AssertUnwindSafe(|| self.sink.emit(&event)));
+        }
+    }
+
+    /// Runs CPU work on the runtime's threads; a panic in it comes back as an error.
+    pub(crate) async fn offload<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, OffloadError> {
+        let (done, result) = futures_channel::oneshot::channel();
+        self.runtime.offload(Box::new(move || {
+            let _ = done.send(catch_unwind(AssertUnwindSafe(job)));
+        }))?;
+        match result.await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(_)) | Err(_) => Err(OffloadError::Panicked),
+        }
+    }
+}
+
+/// What an event is about, for its deterministic key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventScope<'a> {
+    pub(crate) flow: Option<Flow>,
+    pub(crate) name: &'a str,
+    pub(crate) delivery: u32,
+    pub(crate) attempt: u32,
+}
+
+/// Why off-loaded work gave no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OffloadError {
+    #[error("too much CPU work is waiting; the request is tried again")]
+    Busy,
+    #[error("code panicked while it worked on the request; the panic was contained")]
+    Panicked,
+}
+
+impl From<Busy> for OffloadError {
+    fn from(_: Busy) -> Self {
+        Self::Busy
+    }
+}
+
+impl From<OffloadError> for Step {
+    fn from(error: OffloadError) -> Self {
+        match error {
+            OffloadError::Busy => Self::retry(Failure::new(ErrorClass::Transient, error.to_string())),
+            OffloadError::Panicked => Self::Failed(Failure::new(ErrorClass::Internal, error.to_string())),
+        }
+    }
+}
+
+/// One request on its way through the engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) meta: RequestMeta,
+    pub(crate) key: IdempotencyKey,
+    /// From 1.
+    pub(crate) delivery: u32,
+    /// From 1; raised by each [`Step::Retry`].
+    pub(crate) attempt: u32,
+    pub(crate) deadline: Timestamp,
+    /// The CA must be asked by `find` before the first ask: another instance may have asked it.
+    pub(crate) find_first: bool,
+}
+
+impl Job {
+    /// The scope of the request's events at its present attempt.
+    pub(crate) fn scope(&self) -> EventScope<'_> {
+        EventScope { flow: Some(self.meta.flow), name: self.meta.id.as_str(), delivery: self.delivery, attempt: self.attempt }
+    }
+
+    /// Emits an event about this request, with its correlation ids.
+    pub(crate) fn emit(&self, context: &Context, id: EventId, fill: impl FnOnce(Event) -> Event) {
+        context.emit(id, self.scope(), |event| fill(event.with_correlation(self.meta.correlation.clone())));
+    }
+}
+
+/// What a flow makes of a delivered item.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// Work to do.
+    Task(Box<dyn Task>),
+    /// Not for this connector: left to others, never answered.
+    Foreign(String),
+    /// Ours, but it cannot be served: the outcome is uploaded.
+    Refused(Outcome),
+}
+
+/// One flow, as the engine sees it.
+pub(crate) trait Worker: Debug + Send + Sync {
+    /// Which flow.
+    fn flow(&self) -> Flow;
+    /// Its events.
+    fn events(&self) -> FlowEvents;
+    /// Looks at an item. Cheap: no crypto, no waiting. `Malformed` and `Unknown` payloads are handled by the engine.
+    fn accept(&self, context: &Context, item: QueueItem) -> Accepted;
+}
+
+/// The work on one request. It keeps what it has made (key pair, CSR, certificate) between steps and attempts.
+#[async_trait]
+pub(crate) trait Task: Debug + Send {
+    /// The CA that it needs, for the limit per CA.
+    fn ca(&self) -> Option<&CaName>;
+
+    /// Whether it is for DigiCert: the CA is named `Symantec`. The engine raises 1032 or 3032 after the downloaded-request event.
+    fn digicert_event(&self) -> Option<EventId> {
+        None
+    }
+
+    /// Does the next piece of work.
+    async fn step(&mut self, context: &Context, job: &Job) -> Step;
+
+    /// The outcome to upload after the last attempt failed, or the deadline passed.
+    fn give_up(&mut self, failure: Failure) -> Outcome {
+        Outcome::Failed(failure)
+    }
+}
+
+/// What a step asks the engine to do.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Store this state, then call `step` again. Nothing outside has been done since the last one.
+    Commit(RowState),
+    /// The request is done; upload this. A failure outcome raises the flow's `failed` event.
+    Done(Outcome),
+    /// It failed for good: like `Done` with what `give_up` makes of it.
+    Failed(Failure),
+    /// This attempt failed; try again with backoff unless it was the last.
+    Retry { failure: Failure, retry: Retry },
+    /// Not an attempt: call again after this time (a pending certificate).
+    Wait(Duration),
+}
+
+impl Step {
+    /// A retry with the engine's own backoff.
+    pub(crate) fn retry(failure: Failure) -> Self {
+        Self::Retry { failure, retry: Retry::Later }
+    }
+
+    /// What an error of a port means for the request.
+    pub(crate) fn from_port_error(error: &crate::ports::PortError) -> Self {
+        let failure = Failure::new(error.class(), error.to_string()).with_code(error.code().map(str::to_owned));
+        match error.retry() {
+            Retry::Never => Self::Failed(failure),
+            retry => Self::Retry { failure, retry },
+        }
+    }
+}

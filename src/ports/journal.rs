@@ -1,0 +1,323 @@
+//! Where the state of requests survives. One shape for all flows; blobs are sealed, so an implementation sees no secret.
+
+use core::fmt::Debug;
+use core::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::PortError;
+use crate::ids::{IdempotencyKey, InstanceId};
+use crate::terms::Flow;
+use crate::time::Timestamp;
+
+/// How far a journal's knowledge reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalScope {
+    /// One instance sees it; another may have asked the CA for the same request.
+    Instance,
+    /// All instances of the tenant share it.
+    Fleet,
+}
+
+/// What a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RowKind {
+    /// A request of a queue.
+    Request,
+    /// A SCEP transaction.
+    ScepTransaction,
+    /// A notification that waits for the service.
+    Notification,
+    /// The last health message.
+    Health,
+    /// The time before which a queue must not be polled.
+    CoolDown,
+    /// A certificate to be revoked since it was never delivered.
+    Orphan,
+}
+
+/// Identifies a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RowKey {
+    /// What it is about.
+    pub kind: RowKind,
+    /// Which one.
+    pub key: IdempotencyKey,
+}
+
+/// Where a request stands (facts: the state machine of the reliability design).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RowState {
+    /// Downloaded.
+    Received,
+    /// Key pair and CSR are made.
+    Planned,
+    /// Committed before the CA is asked.
+    Asked,
+    /// The CA answered with a certificate that passed the check.
+    Issued,
+    /// The result is ready for upload, a failure too.
+    Packed,
+    /// Committed before the upload.
+    Uploading,
+    /// The queue accepted the result.
+    Acknowledged,
+    /// Ended without a result to upload.
+    Failed,
+    /// Left for an operator.
+    Parked,
+    /// A certificate may exist that nobody will get.
+    OrphanSuspected,
+}
+
+impl RowState {
+    /// Whether nothing more is done for it.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Acknowledged | Self::Failed | Self::Parked)
+    }
+}
+
+/// A row's content, encrypted and authenticated by the connector.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SealedBlob(Vec<u8>);
+
+impl SealedBlob {
+    /// Bytes as sealed by the connector, or as read back from storage.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Debug for SealedBlob {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "SealedBlob({} bytes)", self.0.len())
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Row {
+    /// Which one.
+    pub key: RowKey,
+    /// The flow.
+    pub flow: Flow,
+    /// Where it stands.
+    pub state: RowState,
+    /// Raised by each commit; a commit names the version that it replaces.
+    pub version: u64,
+    /// Raised by each claim; a commit by an older owner is refused.
+    pub lease_epoch: u64,
+    /// Who works on it.
+    pub owner: Option<InstanceId>,
+    /// When the owner's lease ends.
+    pub lease_until: Timestamp,
+    /// Attempts so far.
+    pub attempt: u32,
+    /// Deliveries by the queue so far.
+    pub delivery: u32,
+    /// When it is to be worked on next.
+    pub due: Timestamp,
+    /// When it was first seen.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+    /// The rest.
+    pub blob: SealedBlob,
+}
+
+impl Row {
+    /// A new row in state `Received`, version 0 (not yet stored).
+    #[must_use]
+    pub fn new(key: RowKey, flow: Flow, now: Timestamp, blob: SealedBlob) -> Self {
+        Self {
+            key,
+            flow,
+            state: RowState::Received,
+            version: 0,
+            lease_epoch: 0,
+            owner: None,
+            lease_until: now,
+            attempt: 0,
+            delivery: 1,
+            due: now,
+            created: now,
+            updated: now,
+            blob,
+        }
+    }
+}
+
+/// Which rows to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoadRequest {
+    /// These rows; missing ones are left out of the answer.
+    Keys(Vec<RowKey>),
+    /// Rows of a kind that are not final, oldest first, at most so many.
+    Open {
+        /// The kind.
+        kind: RowKind,
+        /// The most rows.
+        max: usize,
+    },
+}
+
+/// One compare-and-set: the row as it shall be. It is stored when the stored version and lease epoch equal the given ones
+/// (version 0: when there is no such row), with its version raised by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The row; `version` and `lease_epoch` are those that it replaces.
+    pub row: Row,
+}
+
+/// What became of one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommitAnswer {
+    /// Stored, with this version.
+    Stored(u64),
+    /// Another owner or another version: nothing was stored.
+    Conflict,
+}
+
+/// Takes over rows that are due and free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClaimRequest {
+    /// The kind.
+    pub kind: RowKind,
+    /// The flow.
+    pub flow: Flow,
+    /// Who claims.
+    pub owner: InstanceId,
+    /// The most rows.
+    pub max: usize,
+    /// The time; a database uses its own clock.
+    pub now: Timestamp,
+    /// For how long.
+    pub lease: Duration,
+}
+
+impl ClaimRequest {
+    /// A request from its parts.
+    #[must_use]
+    pub fn new(kind: RowKind, flow: Flow, owner: InstanceId, max: usize, now: Timestamp, lease: Duration) -> Self {
+        Self { kind, flow, owner, max, now, lease }
+    }
+}
+
+/// Keeps claimed rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RenewRequest {
+    /// The rows with the epochs under which they are held.
+    pub rows: Vec<(RowKey, u64)>,
+    /// Who holds them.
+    pub owner: InstanceId,
+    /// The time; a database uses its own clock.
+    pub now: Timestamp,
+    /// For how long from now.
+    pub lease: Duration,
+}
+
+impl RenewRequest {
+    /// A request from its parts.
+    #[must_use]
+    pub fn new(rows: Vec<(RowKey, u64)>, owner: InstanceId, now: Timestamp, lease: Duration) -> Self {
+        Self { rows, owner, now, lease }
+    }
+}
+
+/// Forgets final rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PruneRequest {
+    /// Rows last changed before this are forgotten.
+    pub before: Timestamp,
+    /// The most rows in one call.
+    pub max: usize,
+}
+
+impl PruneRequest {
+    /// A request from its parts.
+    #[must_use]
+    pub fn new(before: Timestamp, max: usize) -> Self {
+        Self { before, max }
+    }
+}
+
+/// Sizes of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct JournalStats {
+    /// Rows that are not final.
+    pub open: u64,
+    /// Final rows not yet pruned.
+    pub finished: u64,
+    /// When the oldest open row was first seen.
+    pub oldest_open: Option<Timestamp>,
+}
+
+/// Keeps rows.
+///
+/// Every change is atomic by itself; `commit` may store several, and answers for each. An error means: not known whether stored.
+#[async_trait]
+pub trait Journal: Debug + Send + Sync {
+    /// How far its knowledge reaches.
+    fn scope(&self) -> JournalScope;
+
+    /// Whether rows survive the process.
+    fn is_durable(&self) -> bool;
+
+    /// Reads rows.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    async fn load(&self, request: LoadRequest) -> Result<Vec<Row>, PortError>;
+
+    /// Stores changes, durably before it returns when the journal is durable; one answer for each change, in order.
+    ///
+    /// # Errors
+    /// When the storage fails: nothing that depends on the change may be done.
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError>;
+
+    /// Takes over rows that are not final, due, and without a living lease; raises their epoch.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Row>, PortError>;
+
+    /// Prolongs leases; gives the keys that are still held.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    async fn renew(&self, request: RenewRequest) -> Result<Vec<RowKey>, PortError>;
+
+    /// Forgets final rows; gives how many.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    async fn prune(&self, request: PruneRequest) -> Result<u64, PortError>;
+
+    /// Sizes.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    async fn stats(&self) -> Result<JournalStats, PortError>;
+}

@@ -1,0 +1,34 @@
+//! What the connector asks of the world: a queue, certificate authorities, an event sink, a journal, keys, a runtime.
+//!
+//! Implement the traits or take the adapters. All are usable as `Arc<dyn Port>`. Futures may be dropped at any await: a dropped
+//! call counts as [`Effect::Unknown`](crate::retry::Effect::Unknown).
+
+mod approved;
+mod ca;
+mod error;
+mod journal;
+mod keys;
+mod queue;
+mod runtime;
+mod scep;
+mod sink;
+
+pub use approved::{ApprovalSubject, Approved};
+pub use ca::{
+    CaCapabilities, CertificateAuthority, CertificatePlan, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, RevokeAnswer,
+    RevokeBy, RevokeCall, StatusRequest,
+};
+pub use error::{PortError, PortErrorKind};
+pub use journal::{
+    Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PruneRequest, RenewRequest, Row, RowKey, RowKind,
+    RowState, SealedBlob,
+};
+pub use keys::{DecryptionKeys, ImportKeyName};
+pub use queue::{
+    Batch, CompleteAnswer, CompleteRequest, ExtendLeaseRequest, Failure, FlowCounters, HealthMessage, ImportPayload, ImportRequest,
+    ImportResult, IntuneQueue, Outcome, Payload, PkcsRequest, PkcsResult, QueueCapabilities, QueueItem, ReceiveRequest, RecryptRequest,
+    RecryptResult, RequestMeta, ResultItem, RevocationError, RevokeRequest, RevokeResult,
+};
+pub use runtime::{Busy, Runtime};
+pub use scep::{ChallengeValidator, FailureNotification, ScepNotifier, SuccessNotification, ValidateRequest, Verdict, Vouched};
+pub use sink::EventSink;

@@ -1,0 +1,141 @@
+//! Who says whether a SCEP challenge is good, and who is told what became of it.
+
+use core::fmt::Debug;
+
+use async_trait::async_trait;
+use rustls_pki_types::CertificateSigningRequestDer;
+use serde::{Deserialize, Serialize};
+
+use super::PortError;
+use crate::ids::{DeviceId, SerialNumber, Sid, Thumbprint, TransactionId, UserId};
+use crate::time::Timestamp;
+
+/// One SCEP request to validate. The CSR holds the challenge: it is a secret, do not log it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ValidateRequest<'a> {
+    /// The whole CSR, challengePassword included. Its own signature has been verified.
+    pub csr: &'a CertificateSigningRequestDer<'a>,
+    /// The SCEP transaction.
+    pub transaction_id: &'a TransactionId,
+}
+
+impl<'a> ValidateRequest<'a> {
+    /// A request from its parts.
+    #[must_use]
+    pub fn new(csr: &'a CertificateSigningRequestDer<'a>, transaction_id: &'a TransactionId) -> Self {
+        Self { csr, transaction_id }
+    }
+}
+
+/// What a validator vouches for beyond "this CSR may be issued".
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Vouched {
+    /// The device.
+    pub device: Option<DeviceId>,
+    /// The user.
+    pub user: Option<UserId>,
+    /// The SID that may stand in the certificate. A SID in the CSR that is not vouched for is refused.
+    pub sid: Option<Sid>,
+    /// Every name in the CSR was compared with what the profile expects, the SID URI included (Intune does this).
+    pub names_checked: bool,
+}
+
+/// The answer to a validation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The CSR may be issued as it is.
+    Accepted(Vouched),
+    /// It may not.
+    Rejected {
+        /// The validator's code, such as `ChallengeExpired`.
+        code: String,
+        /// For the operator; no secrets.
+        description: String,
+    },
+}
+
+/// Validates the challenge in a CSR.
+///
+/// Called once for each request, before anything is asked of a CA. Any error means: do not issue.
+#[async_trait]
+pub trait ChallengeValidator: Debug + Send + Sync {
+    /// Validates.
+    ///
+    /// # Errors
+    /// Transport and service faults. A rejected challenge is not an error but [`Verdict::Rejected`].
+    async fn validate(&self, request: ValidateRequest<'_>) -> Result<Verdict, PortError>;
+}
+
+/// Tells the service that a certificate was issued. The CSR holds the challenge: it is a secret.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SuccessNotification<'a> {
+    /// The SCEP transaction, as at validation.
+    pub transaction_id: &'a TransactionId,
+    /// The CSR, as at validation.
+    pub csr: &'a CertificateSigningRequestDer<'a>,
+    /// SHA-1 of the certificate.
+    pub thumbprint: Thumbprint,
+    /// Its serial number.
+    pub serial: SerialNumber,
+    /// Its end of validity.
+    pub not_after: Timestamp,
+    /// The issuing CA's name, the same each time: revocation requests come back with it.
+    pub issuing_authority: String,
+}
+
+impl<'a> SuccessNotification<'a> {
+    /// A notification from its parts.
+    #[must_use]
+    pub fn new(
+        transaction_id: &'a TransactionId,
+        csr: &'a CertificateSigningRequestDer<'a>,
+        thumbprint: Thumbprint,
+        serial: SerialNumber,
+        not_after: Timestamp,
+        issuing_authority: String,
+    ) -> Self {
+        Self { transaction_id, csr, thumbprint, serial, not_after, issuing_authority }
+    }
+}
+
+/// Tells the service that a validated request ended without a certificate.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FailureNotification<'a> {
+    /// The SCEP transaction, as at validation.
+    pub transaction_id: &'a TransactionId,
+    /// The CSR, as at validation.
+    pub csr: &'a CertificateSigningRequestDer<'a>,
+    /// The HRESULT that fits best, signed 32-bit.
+    pub hresult: i32,
+    /// At most 255 characters.
+    pub description: String,
+}
+
+impl<'a> FailureNotification<'a> {
+    /// A notification from its parts; the description is cut to 255 characters (not bytes).
+    #[must_use]
+    pub fn new(transaction_id: &'a TransactionId, csr: &'a CertificateSigningRequestDer<'a>, hresult: i32, description: &str) -> Self {
+        Self { transaction_id, csr, hresult, description: description.chars().take(255).collect() }
+    }
+}
+
+/// Takes notifications about SCEP requests. May be called again with the same notification: it is idempotent by transaction.
+#[async_trait]
+pub trait ScepNotifier: Debug + Send + Sync {
+    /// A certificate was issued.
+    ///
+    /// # Errors
+    /// In the strict policy the certificate is then withheld; in the spooling one it is retried.
+    async fn success(&self, notification: SuccessNotification<'_>) -> Result<(), PortError>;
+
+    /// A validated request failed.
+    ///
+    /// # Errors
+    /// Retried.
+    async fn failure(&self, notification: FailureNotification<'_>) -> Result<(), PortError>;
+}
