@@ -1,4 +1,24 @@
-//! Certificate connector for Microsoft Intune, as a library. (The crate documentation is written with the examples.)
+//! The certificate connector for Microsoft Intune as a library: any CA, any platform, no Windows Server, IIS or NDES.
+//!
+//! Not affiliated with Microsoft.
+//!
+//! # Crate features
+//!
+//! Features only add. The defaults are the four flows and a complete crypto provider.
+//!
+//! | feature | default | what it brings |
+//! |---|---|---|
+//! | `pkcs` | yes | flow: issue for a generated key, deliver as PKCS#12; PKCS recrypt |
+//! | `import` | yes | flow: re-encrypt imported PFX files for the device |
+//! | `scep` | yes | flow: the SCEP server, sans-IO |
+//! | `revoke` | yes | flow: revocation |
+//! | `ring` | yes | crypto slots from *ring* |
+//! | `aws-lc-rs` | yes | a complete crypto provider from *aws-lc-rs* |
+//! | `legacy-ciphers` | yes | 3DES, RC2 and RC4 for old PFX files and devices |
+//! | `tokio` | no | timers and CPU off-load on tokio |
+//! | `event-log` | no | an event sink that writes JSON lines |
+//! | `tracing` | no | an event sink that forwards to `tracing` |
+//! | `conformance` | no | the suite that checks your own adapters |
 
 pub mod crypto;
 pub mod event;

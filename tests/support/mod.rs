@@ -1,0 +1,64 @@
+//! What integration tests share: outside programs, the vector corpus, scratch folders.
+//!
+//! A test that needs something that is not there says `SKIPPED` and passes; with `INTUNE_CONNECTOR_REQUIRE_TOOLS=1` (CI) it fails.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Whether what is missing must fail the test.
+pub fn required() -> bool {
+    std::env::var_os("INTUNE_CONNECTOR_REQUIRE_TOOLS").is_some_and(|value| value == "1")
+}
+
+/// Says that a test is skipped, or fails where it may not be.
+pub fn skip(what: &str) {
+    assert!(!required(), "{what} is missing, and INTUNE_CONNECTOR_REQUIRE_TOOLS=1 demands it");
+    eprintln!("SKIPPED: {what} missing");
+}
+
+/// The path of an outside program; `None` (after saying so) when it is not installed.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let found =
+        std::env::var_os("PATH").and_then(|path| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|candidate| candidate.is_file()));
+    if found.is_none() {
+        skip(name);
+    }
+    found
+}
+
+/// The folder of vectors; `None` (after saying so) when it is not there.
+pub fn vectors() -> Option<PathBuf> {
+    let folder = std::env::var_os("INTUNE_CONNECTOR_VECTORS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"), PathBuf::from);
+    if folder.join("manifest.tsv").is_file() {
+        Some(folder)
+    } else {
+        skip("the vector corpus (set INTUNE_CONNECTOR_VECTORS)");
+        None
+    }
+}
+
+/// Runs a program and gives its output; panics with both streams when it fails.
+pub fn run(command: &mut Command) -> Output {
+    let output = try_run(command);
+    assert!(
+        output.status.success(),
+        "{command:?} failed with {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Runs a program and gives its output, whatever its exit status.
+pub fn try_run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"))
+}
+
+/// A scratch folder that is removed when dropped.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder can be made")
+}
