@@ -3,6 +3,8 @@
 //! A flow turns a delivered item into a [`Task`]; the engine calls [`Task::step`] until it is done. A step that must be journalled first
 //! answers [`Step::Commit`] and is called again once the state is stored: *journal before effect* is the engine's loop, not a habit.
 
+mod settings;
+
 use core::fmt::Debug;
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,11 +12,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::crypto::CryptoProvider;
+pub use settings::{Finding, QueueSettings};
+
+use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::{Event, EventId, EventKey};
 use crate::ids::{CaName, IdempotencyKey, InstanceId, TenantId};
 use crate::limits::Limits;
-use crate::ports::{Busy, EventSink, Failure, Outcome, QueueItem, RequestMeta, RowState, Runtime};
+use crate::ports::{Busy, CaCapabilities, EventSink, Failure, Outcome, QueueItem, RequestMeta, RowState, Runtime};
 use crate::retry::{ErrorClass, Retry};
 use crate::terms::Flow;
 use crate::time::Timestamp;
@@ -157,8 +161,36 @@ pub(crate) trait Worker: Debug + Send + Sync {
     fn flow(&self) -> Flow;
     /// Its events.
     fn events(&self) -> FlowEvents;
+    /// The slots of the provider that it needs as configured; `build()` refuses a provider without them.
+    fn required_slots(&self) -> Vec<SlotName>;
+    /// What is wrong with its configuration, beside its [`QueueSettings`] and missing slots, which the builder checks.
+    fn findings(&self, provider: &CryptoProvider) -> Vec<Finding>;
+    /// The CAs that it uses and what they can do, for the guarantees.
+    fn authorities(&self) -> Vec<(CaName, CaCapabilities)> {
+        Vec::new()
+    }
     /// Looks at an item. Cheap: no crypto, no waiting. `Malformed` and `Unknown` payloads are handled by the engine.
     fn accept(&self, context: &Context, item: QueueItem) -> Accepted;
+}
+
+/// A configured flow, as the connector's builder takes it. Every flow's config converts into one.
+#[derive(Debug, Clone)]
+pub struct FlowSpec {
+    pub(crate) worker: Arc<dyn Worker>,
+    pub(crate) settings: QueueSettings,
+}
+
+impl FlowSpec {
+    /// A flow from its worker; each config's `From` calls this.
+    pub(crate) fn new(worker: Arc<dyn Worker>, settings: QueueSettings) -> Self {
+        Self { worker, settings }
+    }
+
+    /// Which flow.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        self.worker.flow()
+    }
 }
 
 /// The work on one request. It keeps what it has made (key pair, CSR, certificate) between steps and attempts.
