@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Makes the seeds with OpenSSL, certtool and pk12util; run once, the results are kept in seeds/.
+set -euo pipefail
+cd "$(dirname "$0")/seeds"
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+for target in pfx certificate csr crl enveloped signed scep name_text identifiers query; do mkdir -p "$target"; done
+
+openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/rsa.key" -out "$work/rsa.pem" -subj "/C=US/O=seed/CN=rsa" -days 3650 \
+    -addext "subjectAltName=email:a@example.test,DNS:a.example.test,URI:tag:microsoft.com,otherName:1.3.6.1.4.1.311.20.2.3;UTF8:a@example.test" \
+    -addext "extendedKeyUsage=clientAuth,emailProtection" -addext "keyUsage=critical,digitalSignature,keyEncipherment" 2>/dev/null
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/ec.key" -out "$work/ec.pem" -subj "/CN=ec" -days 3650 2>/dev/null
+for kind in rsa ec; do
+    openssl x509 -in "$work/$kind.pem" -outform DER -out "certificate/$kind.der"
+    printf '[req]\nprompt=no\ndistinguished_name=dn\nattributes=at\nreq_extensions=ex\n[dn]\nCN=%s\n[at]\nchallengePassword=secret\n[ex]\nsubjectAltName=DNS:a.example.test\nextendedKeyUsage=clientAuth\n' "$kind" > "$work/req.cnf"
+    openssl req -new -key "$work/$kind.key" -config "$work/req.cnf" -outform DER -out "csr/$kind.der"
+    openssl pkcs12 -export -inkey "$work/$kind.key" -in "$work/$kind.pem" -passout pass:pw -name "seed $kind" -out "pfx/$kind-modern.p12"
+done
+openssl pkcs12 -export -legacy -inkey "$work/ec.key" -in "$work/ec.pem" -passout pass:pw -out pfx/ec-legacy.p12
+openssl pkcs12 -export -nomac -keypbe NONE -certpbe NONE -inkey "$work/ec.key" -in "$work/ec.pem" -passout pass: -out pfx/ec-clear-nomac.p12
+certtool --to-p12 --load-privkey "$work/ec.key" --load-certificate "$work/ec.pem" --p12-name seed --password pw --outder --outfile pfx/ec-certtool.p12 2>/dev/null
+mkdir "$work/nss"; certutil -N -d "sql:$work/nss" --empty-password
+pk12util -i pfx/ec-modern.p12 -d "sql:$work/nss" -W pw >/dev/null; pk12util -o pfx/ec-nss.p12 -n "seed ec" -d "sql:$work/nss" -W pw >/dev/null
+
+touch "$work/index.txt"; echo 1000 > "$work/crlnumber"
+printf '[ca]\ndefault_ca=c\n[c]\ndatabase=%s\ncrlnumber=%s\ndefault_md=sha256\ndefault_crl_days=30\n' "$work/index.txt" "$work/crlnumber" > "$work/ca.cnf"
+openssl ca -config "$work/ca.cnf" -gencrl -keyfile "$work/rsa.key" -cert "$work/rsa.pem" 2>/dev/null | openssl crl -outform DER -out crl/empty.der
+
+echo "the content" > "$work/content"
+openssl cms -encrypt -aes256 -in "$work/content" -outform DER -out enveloped/rsa-aes256.der "$work/rsa.pem"
+openssl cms -encrypt -stream -aes128 -in "$work/content" -outform DER -out enveloped/rsa-aes128-stream.der "$work/rsa.pem"
+openssl cms -encrypt -aes256 -in "$work/content" -outform DER -out enveloped/rsa-oaep.der -recip "$work/rsa.pem" -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256
+openssl cms -encrypt -aes256 -in "$work/content" -outform DER -out enveloped/ec-agreement.der -recip "$work/ec.pem"
+openssl cms -sign -nodetach -signer "$work/rsa.pem" -inkey "$work/rsa.key" -in "$work/content" -outform DER -out signed/rsa.der
+openssl cms -sign -nodetach -stream -signer "$work/ec.pem" -inkey "$work/ec.key" -in "$work/content" -outform DER -out signed/ec-stream.der
+openssl crl2pkcs7 -nocrl -certfile "$work/rsa.pem" -outform DER -out signed/certs-only.der
+openssl cms -encrypt -aes128 -in csr/rsa.der -binary -outform DER -out "$work/inner.der" "$work/rsa.pem"
+openssl cms -sign -binary -nodetach -signer "$work/rsa.pem" -inkey "$work/rsa.key" -in "$work/inner.der" -outform DER -out scep/no-attributes.der
+printf 'CN="Doe, Jane",OU=a+OU=b,O=Contoso,C=US' > name_text/quoted
+printf 'E=a@example.test;OID.1.2.3=#0c0161\\,SERIALNUMBER=1' > name_text/oid
+printf 'S-1-5-21-3623811015-3361044348-30300820-1013' > identifiers/sid
+printf '0x0a:1B 2c' > identifiers/serial
+printf '1.3.6.1.4.1.311.25.2' > identifiers/oid
+printf 'operation=PKIOperation&message=MIIB+A%%2B/%%0A==' > query/get
+printf 'operation=GetCACaps&message=default' > query/caps
