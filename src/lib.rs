@@ -20,6 +20,7 @@
 //! | `tracing` | no | an event sink that forwards to `tracing` |
 //! | `conformance` | no | the suite that checks your own adapters |
 
+pub mod adapters;
 pub mod connector;
 pub mod crypto;
 pub mod event;
