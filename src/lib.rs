@@ -21,12 +21,18 @@
 //! | `conformance` | no | the suite that checks your own adapters |
 
 pub mod adapters;
+#[cfg(not(feature = "_internals"))]
+pub(crate) mod codec;
+#[cfg(feature = "_internals")]
+#[doc(hidden)]
+pub mod codec;
 pub mod connector;
 pub mod crypto;
 pub mod event;
 mod flow;
 pub mod ids;
 pub mod limits;
+pub mod message;
 pub mod ports;
 pub mod retry;
 pub mod secret;
