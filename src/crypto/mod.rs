@@ -3,14 +3,45 @@
 //! Keys travel as PKCS#8 and SubjectPublicKeyInfo DER. Private keys may be remote (HSM, vault), so [`SigningKey`] and
 //! [`DecryptionKey`] are asynchronous; everything else is synchronous CPU work.
 
+#[cfg(feature = "aws-lc-rs")]
+mod aws_lc_rs;
+mod constant_time;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod hmac;
 mod key;
+#[cfg(feature = "aws-lc-rs")]
+mod legacy;
+#[cfg(feature = "aws-lc-rs")]
+mod padding;
+mod pkcs12_kdf;
 mod provider;
+#[cfg(feature = "ring")]
+mod ring;
+#[cfg(all(feature = "ring", feature = "aws-lc-rs"))]
+mod ring_and_aws_lc_rs;
+#[cfg(feature = "scrypt")]
+mod scrypt;
 mod slots;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod spki;
 
+pub use constant_time::constant_time_eq;
 pub use key::{DecryptionKey, SignError, SigningKey, UnwrapError, UnwrapRequest, sign_now, unwrap_now};
+pub use pkcs12_kdf::pkcs12_kdf;
 pub use provider::{CryptoProvider, MissingSlot, SlotName};
 pub use slots::{
     Aead, AeadAlgorithm, ContentCipher, ContentCipherAlgorithm, CryptoError, DecryptionKeyLoader, Digest, DigestAlgorithm, DigestOutput,
     Hmac, KeyAgreement, KeyGeneration, KeyTransport, KeyTransportAlgorithm, KeyWrap, Pbkdf2, Scrypt, ScryptParameters, SecureRandom,
     SignatureAlgorithm, SignatureVerification, SigningKeyLoader,
 };
+
+/// What RSA keys of both backends sign with, preferred first.
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+const RSA_SIGNATURES: [SignatureAlgorithm; 6] = [
+    SignatureAlgorithm::RsaPkcs1Sha256,
+    SignatureAlgorithm::RsaPkcs1Sha384,
+    SignatureAlgorithm::RsaPkcs1Sha512,
+    SignatureAlgorithm::RsaPssSha256,
+    SignatureAlgorithm::RsaPssSha384,
+    SignatureAlgorithm::RsaPssSha512,
+];

@@ -95,6 +95,13 @@ impl DigestOutput {
     }
 }
 
+impl zeroize::Zeroize for DigestOutput {
+    /// Wipes the bytes; the length stays.
+    fn zeroize(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
 impl AsRef<[u8]> for DigestOutput {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[..self.len]
