@@ -35,6 +35,8 @@ pub mod limits;
 pub mod message;
 pub mod ports;
 pub mod retry;
+#[cfg(feature = "scep")]
+pub mod scep;
 pub mod secret;
 pub mod terms;
 pub mod time;

@@ -3,6 +3,10 @@
 //! A flow turns a delivered item into a [`Task`]; the engine calls [`Task::step`] until it is done. A step that must be journalled first
 //! answers [`Step::Commit`] and is called again once the state is stored: *journal before effect* is the engine's loop, not a habit.
 
+#[cfg(feature = "scep")]
+pub(crate) mod record;
+#[cfg(feature = "scep")]
+pub(crate) mod seal;
 mod settings;
 
 use core::fmt::Debug;

@@ -1,0 +1,76 @@
+//! Sealing of journal rows: AES-256-GCM, bound to the row's kind and key, so that a journal sees no secret and cannot swap rows.
+
+use std::sync::Arc;
+
+use crate::crypto::{AeadAlgorithm, CryptoError, CryptoProvider, MissingSlot};
+use crate::ports::{RowKey, RowKind, SealedBlob};
+use crate::secret::SecretBytes;
+
+const VERSION: u8 = 1;
+const NONCE: usize = 12;
+const ALGORITHM: AeadAlgorithm = AeadAlgorithm::Aes256Gcm;
+
+/// Why a blob was not sealed or opened. It says nothing of the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SealError {
+    #[error("the crypto provider could not seal or open a journal row")]
+    Crypto,
+    #[error("a journal row does not open with the sealing key: it was sealed with another key, or changed")]
+    Foreign,
+    #[error(transparent)]
+    MissingSlot(#[from] MissingSlot),
+}
+
+/// Seals and opens rows with one key.
+#[derive(Debug, Clone)]
+pub(crate) struct Sealer {
+    provider: Arc<CryptoProvider>,
+    key: Arc<SecretBytes>,
+}
+
+impl Sealer {
+    /// With a key of 32 bytes that survives the process; for durable journals.
+    pub(crate) fn new(provider: Arc<CryptoProvider>, key: SecretBytes) -> Result<Self, SealError> {
+        if key.len() == ALGORITHM.key_len() { Ok(Self { provider, key: Arc::new(key) }) } else { Err(SealError::Crypto) }
+    }
+
+    /// With a fresh key that nobody else has: its rows end with the process.
+    pub(crate) fn random(provider: Arc<CryptoProvider>) -> Result<Self, SealError> {
+        let mut key = SecretBytes::zeroed(ALGORITHM.key_len());
+        provider.random()?.fill(key.secret_bytes_mut()).map_err(|_| SealError::Crypto)?;
+        Self::new(provider, key)
+    }
+
+    /// Seals the content of this row.
+    pub(crate) fn seal(&self, row: RowKey, content: &[u8]) -> Result<SealedBlob, SealError> {
+        // A random nonce under one key: fine for 2^32 rows (NIST SP 800-38D section 8.3).
+        let mut blob = vec![VERSION; 1 + NONCE];
+        self.provider.random()?.fill(&mut blob[1..]).map_err(|_| SealError::Crypto)?;
+        let sealed = self.provider.aead()?.seal(ALGORITHM, self.key.secret_bytes(), &blob[1..], &bound_to(row), content);
+        blob.extend_from_slice(&sealed.map_err(|_| SealError::Crypto)?);
+        Ok(SealedBlob::new(blob))
+    }
+
+    /// Opens the content of this row.
+    pub(crate) fn open(&self, row: RowKey, blob: &SealedBlob) -> Result<SecretBytes, SealError> {
+        let (head, ciphertext) = blob.as_bytes().split_at_checked(1 + NONCE).ok_or(SealError::Foreign)?;
+        if head[0] != VERSION {
+            return Err(SealError::Foreign);
+        }
+        let opened = self.provider.aead()?.open(ALGORITHM, self.key.secret_bytes(), &head[1..], &bound_to(row), ciphertext);
+        opened.map_err(|error| if error == CryptoError::Failed { SealError::Foreign } else { SealError::Crypto })
+    }
+}
+
+/// The additional authenticated data. The names never change: old rows must open.
+fn bound_to(row: RowKey) -> Vec<u8> {
+    let kind: &[u8] = match row.kind {
+        RowKind::Request => b"request",
+        RowKind::ScepTransaction => b"scep-transaction",
+        RowKind::Notification => b"notification",
+        RowKind::Health => b"health",
+        RowKind::CoolDown => b"cool-down",
+        RowKind::Orphan => b"orphan",
+    };
+    [kind, &[0], row.key.as_bytes()].concat()
+}

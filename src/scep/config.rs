@@ -1,0 +1,200 @@
+//! What a SCEP service is made of and goes by.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::{DecryptionKey, SigningKey};
+
+/// When the client gets its certificate: before or after the notifier accepted the news of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NotificationPolicy {
+    /// The contract of Intune's validation API: a certificate that Intune could not be told of is withheld, handed to revocation, and the
+    /// client gets FAILURE.
+    #[default]
+    NotifyBeforeRelease,
+    /// What Microsoft's connector does: the certificate goes out, the notification is stored in the journal and retried by
+    /// [`Service::maintain`](super::Service::maintain).
+    IssueThenNotify,
+}
+
+/// Which algorithms clients may use. MD5 and single DES are never among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AlgorithmPolicy {
+    /// AES-CBC and SHA-2.
+    #[default]
+    Modern,
+    /// 3DES and SHA-1 too, for devices that know nothing better. Replies to them are as weak as their requests.
+    DangerousAllow3DesAndSha1,
+}
+
+/// How much is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Admission {
+    /// Largest PKIOperation message in bytes. Default 64 KiB: requests of real clients have 2 to 3 kB, with Intune's challenge up to 30 kB.
+    pub max_message: usize,
+    /// Time for one request. Default 60 s; clients wait 30 s to minutes.
+    pub deadline: Duration,
+    /// Requests in hand at a time, whatever they wait for; more get 503. Default 512.
+    pub requests: usize,
+    /// Private-key operations at a time. Default 16; set it to what the token bears, or to the number of cores.
+    pub key_operations: usize,
+    /// Requests that wait for a private-key operation; more get 503. Default 256.
+    pub key_queue: usize,
+    /// What a client that gets 503 is told to wait. Default 5 s.
+    pub retry_after: Duration,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            max_message: 64 << 10,
+            deadline: Duration::from_secs(60),
+            requests: 512,
+            key_operations: 16,
+            key_queue: 256,
+            retry_after: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Admission {
+    /// Sets the largest PKIOperation message in bytes.
+    #[must_use]
+    pub fn with_max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Sets the time for one request.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets how many requests may be in hand at a time.
+    #[must_use]
+    pub fn with_requests(mut self, requests: usize) -> Self {
+        self.requests = requests;
+        self
+    }
+
+    /// Sets how many private-key operations may run at a time, and how many requests may wait for one.
+    #[must_use]
+    pub fn with_key_operations(mut self, at_once: usize, waiting: usize) -> Self {
+        self.key_operations = at_once;
+        self.key_queue = waiting;
+        self
+    }
+}
+
+/// How persistent the service is while a client waits, and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Persistence {
+    /// How often the CA is asked before the request fails. Default 3.
+    pub issue_attempts: u32,
+    /// How often the notifier is called while the client waits. Default 3.
+    pub notify_attempts: u32,
+    /// How often a stored notification is tried before it is given up with event 4002. Default 20: about a day with the default backoff.
+    pub spool_attempts: u32,
+    /// The first backoff; each further one is twice as long. Default 500 ms.
+    pub backoff_base: Duration,
+    /// No backoff of stored notifications is longer. Default 2 h.
+    pub backoff_cap: Duration,
+    /// How long the same CSR in the same transaction gets the same answer. Default 24 h. Shorter than the time between two enrolments with
+    /// the same key, or a renewal would get the old certificate.
+    pub replay_window: Duration,
+}
+
+impl Default for Persistence {
+    fn default() -> Self {
+        Self {
+            issue_attempts: 3,
+            notify_attempts: 3,
+            spool_attempts: 20,
+            backoff_base: Duration::from_millis(500),
+            backoff_cap: Duration::from_secs(7_200),
+            replay_window: Duration::from_secs(86_400),
+        }
+    }
+}
+
+impl Persistence {
+    /// Sets how often the CA is asked, and how often the notifier is called while the client waits.
+    #[must_use]
+    pub fn with_attempts(mut self, issue: u32, notify: u32) -> Self {
+        self.issue_attempts = issue;
+        self.notify_attempts = notify;
+        self
+    }
+
+    /// Sets how often a stored notification is tried.
+    #[must_use]
+    pub fn with_spool_attempts(mut self, attempts: u32) -> Self {
+        self.spool_attempts = attempts;
+        self
+    }
+
+    /// Sets the bounds of the backoff.
+    #[must_use]
+    pub fn with_backoff(mut self, base: Duration, cap: Duration) -> Self {
+        self.backoff_base = base;
+        self.backoff_cap = cap;
+        self
+    }
+
+    /// Sets how long the same CSR in the same transaction gets the same answer.
+    #[must_use]
+    pub fn with_replay_window(mut self, window: Duration) -> Self {
+        self.replay_window = window;
+        self
+    }
+
+    /// The wait before the attempt after `attempt` (from 1).
+    pub(crate) fn backoff(&self, attempt: u32) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(31);
+        self.backoff_base.saturating_mul(1 << doublings).min(self.backoff_cap)
+    }
+}
+
+/// The certificates and keys by which the service signs replies and opens requests. The two keys may be one, or live in different tokens.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RegistrationAuthority {
+    /// Signs CertReps. RSA: clients of old know nothing else.
+    pub signing_certificate: CertificateDer<'static>,
+    /// Its key.
+    pub signing_key: Arc<dyn SigningKey>,
+    /// Clients encrypt requests to it. RSA.
+    pub decryption_certificate: CertificateDer<'static>,
+    /// Its key.
+    pub decryption_key: Arc<dyn DecryptionKey>,
+}
+
+impl RegistrationAuthority {
+    /// One certificate for both uses; the CA's own when the CA serves SCEP itself.
+    #[must_use]
+    pub fn single(certificate: CertificateDer<'static>, signing_key: Arc<dyn SigningKey>, decryption_key: Arc<dyn DecryptionKey>) -> Self {
+        Self { signing_certificate: certificate.clone(), signing_key, decryption_certificate: certificate, decryption_key }
+    }
+
+    /// A certificate for each use.
+    #[must_use]
+    pub fn pair(
+        signing_certificate: CertificateDer<'static>,
+        signing_key: Arc<dyn SigningKey>,
+        decryption_certificate: CertificateDer<'static>,
+        decryption_key: Arc<dyn DecryptionKey>,
+    ) -> Self {
+        Self { signing_certificate, signing_key, decryption_certificate, decryption_key }
+    }
+}

@@ -1,0 +1,441 @@
+//! What happens next to one transaction: a pure function of what has happened. The service performs the actions.
+//!
+//! Order: validate, commit *asked*, ask the CA, check what it issued, commit *issued*, notify, release. Nothing is issued after a failed
+//! validation, nothing is released that failed its check, and in the strict policy nothing is released before the service is notified.
+
+use super::NotificationPolicy;
+use crate::ports::RowState;
+
+/// What a transaction goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) notification: NotificationPolicy,
+    /// How often the CA is asked before the request fails.
+    pub(crate) issue_attempts: u32,
+    /// How often the notifier is called while the client waits (strict policy, and failures).
+    pub(crate) notify_attempts: u32,
+    /// Asking the CA again with the same key gives the same certificate.
+    pub(crate) ca_is_idempotent: bool,
+}
+
+/// What has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// The journal was read: the row's state, and whether another instance works on it now.
+    Known { state: Option<RowState>, busy_elsewhere: bool },
+    /// The journal could not be read or written: nothing that depends on it may be done.
+    JournalFailed,
+    /// The state was stored.
+    Committed,
+    /// Another instance changed the row first.
+    Conflict,
+    /// The validator accepted.
+    Accepted,
+    /// The validator, or the policy on what it vouches for, refused.
+    Rejected,
+    /// The validator gave no verdict.
+    NoVerdict,
+    /// The CA issued.
+    Issued,
+    /// The CA, or the time left, ended it: certainly nothing was issued.
+    IssueRefused,
+    /// The CA did nothing; it may be asked again.
+    IssueNotDone,
+    /// It is not known what the CA did.
+    IssueLost,
+    /// The CA holds the request and the time left ended: it may issue later.
+    StillPending,
+    /// The CA has no certificate for the request.
+    Absent,
+    /// The CA cannot say.
+    CannotTell,
+    /// The certificate is as planned.
+    CheckPassed,
+    /// It is not.
+    CheckFailed,
+    /// The notifier accepted.
+    Notified,
+    /// It did not; `again` when another try makes sense in the time left.
+    NotNotified { again: bool },
+    /// The notification is stored for later.
+    Spooled,
+    /// It could not be stored.
+    NotSpooled,
+    /// The certificate was revoked, or is on the list for it.
+    HandedToRevocation,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Validate,
+    Commit(RowState),
+    /// Ask the CA; the attempt, from 1.
+    Issue(u32),
+    /// Ask the CA what became of the request.
+    Find,
+    Check,
+    /// Tell the service; the attempt, from 1.
+    NotifySuccess(u32),
+    NotifyFailure(u32),
+    SpoolSuccess,
+    SpoolFailure,
+    /// The certificate must not stay valid.
+    Revoke,
+    Finish(Ending),
+}
+
+/// How the request ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The certificate goes to the client.
+    Released { notified: Notified, repeated: bool },
+    /// FAILURE goes to the client.
+    Refused { stage: Stage, notified: Notified },
+    /// The certificate was issued, the service could not be told, and the client gets FAILURE.
+    Withheld,
+    /// Refused before; the client gets FAILURE again.
+    RefusedBefore,
+    /// 503: another instance works on it, or the journal is away.
+    TryLater,
+}
+
+/// Where a request failed, for event 4001.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Verify,
+    Issue,
+    Check,
+}
+
+impl Stage {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Issue => "issue",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// What became of the notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notified {
+    /// There is nothing to tell: the validation failed.
+    NotDue,
+    Yes,
+    /// Tried, and lost.
+    No,
+    /// Stored; its own events follow, the Admin event too.
+    Later,
+}
+
+/// One transaction.
+#[derive(Debug, Clone)]
+pub(crate) struct Transaction {
+    rules: Rules,
+    at: At,
+    resumed: bool,
+    issue_attempt: u32,
+    notify_attempt: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Start,
+    Validating,
+    CommittingAsked,
+    Asking,
+    Finding,
+    Checking,
+    CommittingIssued,
+    NotifyingSuccess,
+    SpoolingSuccess,
+    CommittingReleased { notified: Notified },
+    Withholding,
+    CommittingWithheld,
+    RevokingBadCertificate,
+    NotifyingFailure { stage: Stage, after: RowState },
+    SpoolingFailure { stage: Stage, after: RowState },
+    CommittingRefused { stage: Stage, notified: Notified },
+    Done,
+}
+
+impl Transaction {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self { rules, at: At::Start, resumed: false, issue_attempt: 0, notify_attempt: 0 }
+    }
+
+    /// The next action. An input that does not belong to the last action ends the request safely: nothing is issued or released.
+    pub(crate) fn next(&mut self, input: Input) -> Action {
+        match (self.at, input) {
+            (At::Start, Input::Known { busy_elsewhere: true, .. }) => self.finish(Ending::TryLater),
+            (At::Start, Input::Known { state, .. }) => self.start(state),
+            (At::Validating, Input::Accepted) => self.go(At::CommittingAsked, Action::Commit(RowState::Asked)),
+            (At::Validating, Input::Rejected | Input::NoVerdict) => {
+                self.finish(Ending::Refused { stage: Stage::Verify, notified: Notified::NotDue })
+            }
+            (At::CommittingAsked, Input::Committed) if self.resumed => self.go(At::Finding, Action::Find),
+            (At::CommittingAsked, Input::Committed) => self.ask(),
+            (At::Asking | At::Finding, Input::Issued) => self.go(At::Checking, Action::Check),
+            (At::Asking, Input::IssueRefused) => self.refuse(Stage::Issue, RowState::Failed),
+            (At::Asking, Input::IssueNotDone) => self.ask_again(RowState::Failed),
+            (At::Asking, Input::IssueLost) => self.go(At::Finding, Action::Find),
+            (At::Asking, Input::StillPending) => self.refuse(Stage::Issue, RowState::OrphanSuspected),
+            (At::Finding, Input::Absent) => self.ask_again(RowState::Failed),
+            (At::Finding, Input::CannotTell) if self.rules.ca_is_idempotent => self.ask_again(RowState::OrphanSuspected),
+            (At::Finding, _) => self.refuse(Stage::Issue, RowState::OrphanSuspected),
+            (At::Checking, Input::CheckPassed) => self.go(At::CommittingIssued, Action::Commit(RowState::Issued)),
+            (At::Checking, _) => self.go(At::RevokingBadCertificate, Action::Revoke),
+            (At::RevokingBadCertificate, _) => self.refuse(Stage::Check, RowState::Failed),
+            // That it is issued could not be stored. The row says *asked*: whoever comes next finds the certificate at the CA.
+            (At::CommittingIssued, Input::JournalFailed | Input::Conflict) => self.finish(Ending::TryLater),
+            (At::CommittingIssued, Input::Committed) => self.notify_success(),
+            (At::NotifyingSuccess, Input::Notified) => self.release(Notified::Yes),
+            (At::NotifyingSuccess, Input::NotNotified { again }) => match self.rules.notification {
+                NotificationPolicy::IssueThenNotify => self.go(At::SpoolingSuccess, Action::SpoolSuccess),
+                NotificationPolicy::NotifyBeforeRelease if again && self.notify_attempt < self.rules.notify_attempts => {
+                    self.notify_success()
+                }
+                NotificationPolicy::NotifyBeforeRelease => self.go(At::Withholding, Action::Revoke),
+            },
+            (At::SpoolingSuccess, Input::Spooled) => self.release(Notified::Later),
+            (At::SpoolingSuccess, _) => self.release(Notified::No),
+            // The certificate is valid and the service knows of it, or will: a journal that fails now must not take it from the client.
+            (At::CommittingReleased { notified }, _) => self.finish(Ending::Released { notified, repeated: false }),
+            (At::Withholding, _) => self.go(At::CommittingWithheld, Action::Commit(RowState::Failed)),
+            (At::CommittingWithheld, _) => self.finish(Ending::Withheld),
+            (At::NotifyingFailure { stage, after }, Input::Notified) => self.refused(stage, after, Notified::Yes),
+            (At::NotifyingFailure { stage, after }, Input::NotNotified { again }) => match self.rules.notification {
+                NotificationPolicy::IssueThenNotify => self.go(At::SpoolingFailure { stage, after }, Action::SpoolFailure),
+                NotificationPolicy::NotifyBeforeRelease if again && self.notify_attempt < self.rules.notify_attempts => {
+                    self.notify_attempt += 1;
+                    Action::NotifyFailure(self.notify_attempt)
+                }
+                NotificationPolicy::NotifyBeforeRelease => self.refused(stage, after, Notified::No),
+            },
+            (At::SpoolingFailure { stage, after }, Input::Spooled) => self.refused(stage, after, Notified::Later),
+            (At::SpoolingFailure { stage, after }, _) => self.refused(stage, after, Notified::No),
+            (At::CommittingRefused { stage, notified }, _) => self.finish(Ending::Refused { stage, notified }),
+            _ => self.finish(Ending::TryLater),
+        }
+    }
+
+    fn start(&mut self, state: Option<RowState>) -> Action {
+        match state {
+            None | Some(RowState::Received | RowState::Planned) => self.go(At::Validating, Action::Validate),
+            Some(RowState::Asked) => {
+                // An earlier run asked, and its end is not known. The approval is not stored, so it is validated anew.
+                self.resumed = true;
+                self.go(At::Validating, Action::Validate)
+            }
+            Some(RowState::Issued | RowState::Packed | RowState::Uploading) => self.notify_success(),
+            Some(RowState::Acknowledged) => self.finish(Ending::Released { notified: Notified::Yes, repeated: true }),
+            Some(RowState::Failed | RowState::Parked | RowState::OrphanSuspected) => self.finish(Ending::RefusedBefore),
+        }
+    }
+
+    fn go(&mut self, at: At, action: Action) -> Action {
+        self.at = at;
+        action
+    }
+
+    fn ask(&mut self) -> Action {
+        self.issue_attempt += 1;
+        self.go(At::Asking, Action::Issue(self.issue_attempt))
+    }
+
+    fn ask_again(&mut self, otherwise: RowState) -> Action {
+        if self.issue_attempt < self.rules.issue_attempts { self.ask() } else { self.refuse(Stage::Issue, otherwise) }
+    }
+
+    fn notify_success(&mut self) -> Action {
+        self.notify_attempt += 1;
+        self.go(At::NotifyingSuccess, Action::NotifySuccess(self.notify_attempt))
+    }
+
+    fn release(&mut self, notified: Notified) -> Action {
+        self.go(At::CommittingReleased { notified }, Action::Commit(RowState::Acknowledged))
+    }
+
+    fn refuse(&mut self, stage: Stage, after: RowState) -> Action {
+        self.notify_attempt = 1;
+        self.go(At::NotifyingFailure { stage, after }, Action::NotifyFailure(1))
+    }
+
+    fn refused(&mut self, stage: Stage, after: RowState, notified: Notified) -> Action {
+        self.go(At::CommittingRefused { stage, notified }, Action::Commit(after))
+    }
+
+    fn finish(&mut self, ending: Ending) -> Action {
+        self.go(At::Done, Action::Finish(ending))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const STRICT: Rules =
+        Rules { notification: NotificationPolicy::NotifyBeforeRelease, issue_attempts: 2, notify_attempts: 2, ca_is_idempotent: false };
+    const SPOOL: Rules = Rules { notification: NotificationPolicy::IssueThenNotify, ..STRICT };
+    const NEW: Input = Input::Known { state: None, busy_elsewhere: false };
+
+    fn run(rules: Rules, inputs: &[Input]) -> Vec<Action> {
+        let mut transaction = Transaction::new(rules);
+        inputs.iter().map(|input| transaction.next(*input)).collect()
+    }
+
+    #[test]
+    fn the_strict_order_is_validate_ask_check_notify_release() {
+        let actions = run(
+            STRICT,
+            &[
+                NEW,
+                Input::Accepted,
+                Input::Committed,
+                Input::Issued,
+                Input::CheckPassed,
+                Input::Committed,
+                Input::Notified,
+                Input::Committed,
+            ],
+        );
+        assert_eq!(
+            actions,
+            [
+                Action::Validate,
+                Action::Commit(RowState::Asked),
+                Action::Issue(1),
+                Action::Check,
+                Action::Commit(RowState::Issued),
+                Action::NotifySuccess(1),
+                Action::Commit(RowState::Acknowledged),
+                Action::Finish(Ending::Released { notified: Notified::Yes, repeated: false }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failed_success_notification_withholds_the_certificate_only_in_the_strict_policy() {
+        let issued = [NEW, Input::Accepted, Input::Committed, Input::Issued, Input::CheckPassed, Input::Committed];
+        let failed = Input::NotNotified { again: true };
+        let strict = run(STRICT, &[&issued[..], &[failed, failed, Input::HandedToRevocation, Input::Committed]].concat());
+        assert_eq!(
+            strict[6..],
+            [Action::NotifySuccess(2), Action::Revoke, Action::Commit(RowState::Failed), Action::Finish(Ending::Withheld)]
+        );
+        let spool = run(SPOOL, &[&issued[..], &[failed, Input::Spooled, Input::Committed]].concat());
+        assert_eq!(spool[6..8], [Action::SpoolSuccess, Action::Commit(RowState::Acknowledged)]);
+    }
+
+    #[test]
+    fn a_lost_answer_goes_to_find_and_never_to_a_plain_second_ask() {
+        let asked = [NEW, Input::Accepted, Input::Committed, Input::IssueLost];
+        assert_eq!(run(STRICT, &asked)[3], Action::Find);
+        assert_eq!(run(STRICT, &[&asked[..], &[Input::Absent]].concat())[4], Action::Issue(2));
+        assert_eq!(
+            run(STRICT, &[&asked[..], &[Input::CannotTell, Input::Notified]].concat())[5],
+            Action::Commit(RowState::OrphanSuspected)
+        );
+        assert_eq!(run(Rules { ca_is_idempotent: true, ..STRICT }, &[&asked[..], &[Input::CannotTell]].concat())[4], Action::Issue(2));
+        let resumed = Input::Known { state: Some(RowState::Asked), busy_elsewhere: false };
+        assert_eq!(run(STRICT, &[resumed, Input::Accepted, Input::Committed])[2], Action::Find);
+    }
+
+    const INPUTS: [Input; 24] = [
+        NEW,
+        Input::Known { state: Some(RowState::Asked), busy_elsewhere: false },
+        Input::Known { state: Some(RowState::Issued), busy_elsewhere: false },
+        Input::Known { state: Some(RowState::Acknowledged), busy_elsewhere: false },
+        Input::Known { state: Some(RowState::Failed), busy_elsewhere: false },
+        Input::JournalFailed,
+        Input::Committed,
+        Input::Conflict,
+        Input::Accepted,
+        Input::Rejected,
+        Input::NoVerdict,
+        Input::Issued,
+        Input::IssueRefused,
+        Input::IssueNotDone,
+        Input::IssueLost,
+        Input::StillPending,
+        Input::Absent,
+        Input::CannotTell,
+        Input::CheckPassed,
+        Input::CheckFailed,
+        Input::Notified,
+        Input::NotNotified { again: true },
+        Input::Spooled,
+        Input::HandedToRevocation,
+    ];
+
+    /// What must have happened before an action, over every sequence of inputs, also senseless ones.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+    struct Seen {
+        accepted: bool,
+        asked: bool,
+        stored_issued: bool,
+        checked: bool,
+        notified_or_spooled: bool,
+        failure_told: bool,
+    }
+
+    #[test]
+    fn no_sequence_of_inputs_issues_unvalidated_or_releases_unchecked() {
+        for rules in [STRICT, SPOOL, Rules { ca_is_idempotent: true, ..STRICT }] {
+            let mut reached = BTreeSet::new();
+            let mut open = vec![(Transaction::new(rules), Seen::default(), None::<Action>)];
+            while let Some((transaction, seen, last)) = open.pop() {
+                for input in INPUTS {
+                    let (mut transaction, mut seen) = (transaction.clone(), seen);
+                    match (last, input) {
+                        (Some(Action::Validate), Input::Accepted) => seen.accepted = true,
+                        (Some(Action::Commit(RowState::Asked)), Input::Committed) => seen.asked = true,
+                        (Some(Action::Check), Input::CheckPassed) => seen.checked = true,
+                        (Some(Action::Commit(RowState::Issued)), Input::Committed) => seen.stored_issued = true,
+                        (None, Input::Known { state: Some(RowState::Issued), .. }) => (seen.checked, seen.stored_issued) = (true, true),
+                        (Some(Action::NotifySuccess(_)), Input::Notified) => seen.notified_or_spooled = true,
+                        _ => {}
+                    }
+                    let action = transaction.next(input);
+                    match action {
+                        Action::Issue(_) => assert!(seen.accepted && seen.asked && !seen.failure_told, "{input:?} {transaction:?}"),
+                        Action::NotifySuccess(_) => assert!(seen.checked && seen.stored_issued && !seen.failure_told),
+                        Action::NotifyFailure(_) => seen.failure_told = true,
+                        Action::Finish(Ending::Released { repeated: false, .. }) => {
+                            assert!(seen.checked && seen.stored_issued, "{input:?}");
+                            assert!(seen.notified_or_spooled || rules.notification == NotificationPolicy::IssueThenNotify);
+                        }
+                        Action::Finish(Ending::Released { repeated: true, .. }) => assert_eq!(last, None),
+                        _ => {}
+                    }
+                    let state = format!("{transaction:?} {seen:?}");
+                    if !matches!(action, Action::Finish(_)) && reached.insert(state) {
+                        open.push((transaction, seen, Some(action)));
+                    }
+                }
+            }
+            assert!(reached.len() > 20, "{}", reached.len());
+        }
+    }
+
+    #[test]
+    fn every_run_ends() {
+        // From each action, the input that prolongs it most: still bounded.
+        for first in INPUTS {
+            for repeated in INPUTS {
+                let mut transaction = Transaction::new(STRICT);
+                let mut action = transaction.next(first);
+                let mut steps = 0;
+                while !matches!(action, Action::Finish(_)) {
+                    action = transaction.next(repeated);
+                    steps += 1;
+                    assert!(steps < 50, "{first:?} {repeated:?}");
+                }
+            }
+        }
+    }
+}
