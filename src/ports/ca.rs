@@ -37,6 +37,8 @@ pub struct CaCapabilities {
     pub in_flight: Duration,
     /// How certificates are revoked; empty when it cannot revoke.
     pub revoke_by: Vec<RevokeBy>,
+    /// `lookup` can tell whether the CA issued a certificate of a serial number.
+    pub lookup_by_serial: bool,
     /// It can put the SID extension into certificates.
     pub sid_extension: bool,
     /// It can put URI names into certificates.
@@ -46,7 +48,7 @@ pub struct CaCapabilities {
 }
 
 impl CaCapabilities {
-    /// The least: no idempotency, no lookup, no revocation, no SID extension, no URI, never pending, answers lost for 60 s at most.
+    /// The least: no idempotency, no find, no lookup, no revocation, no SID extension, no URI, never pending, answers lost for 60 s at most.
     #[must_use]
     pub fn minimal() -> Self {
         Self {
@@ -54,6 +56,7 @@ impl CaCapabilities {
             find: false,
             in_flight: Duration::from_secs(60),
             revoke_by: Vec::new(),
+            lookup_by_serial: false,
             sid_extension: false,
             uri_san: false,
             pending: false,
@@ -208,6 +211,46 @@ pub enum FindAnswer {
     CannotTell,
 }
 
+/// Asks whether the CA issued a certificate of this serial number.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct LookupRequest<'a> {
+    /// The serial number.
+    pub serial: &'a SerialNumber,
+    /// Answer before this time.
+    pub deadline: Timestamp,
+}
+
+/// What a CA knows of a certificate that it issued.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct KnownCertificate {
+    /// The certificate, needed by CAs that revoke by [`RevokeBy::Certificate`].
+    pub certificate: Option<CertificateDer<'static>>,
+    /// The CA's own name for it, needed by CAs that revoke by [`RevokeBy::CaSideId`].
+    pub ca_side_id: Option<String>,
+}
+
+impl KnownCertificate {
+    /// From its parts.
+    #[must_use]
+    pub fn new(certificate: Option<CertificateDer<'static>>, ca_side_id: Option<String>) -> Self {
+        Self { certificate, ca_side_id }
+    }
+}
+
+/// Whether the CA issued a certificate of a serial number, revoked ones included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LookupAnswer {
+    /// It did.
+    Found(Box<KnownCertificate>),
+    /// It certainly did not.
+    Absent,
+    /// The CA cannot say. A revocation that names no issuer is then left alone unless another CA says `Found`, and every other one `Absent`.
+    CannotTell,
+}
+
 /// One request to revoke.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -256,6 +299,7 @@ request_constructor!(FindRequest<'a>(
     plan: &'a CertificatePlan,
     deadline: Timestamp
 ));
+request_constructor!(LookupRequest<'a>(serial: &'a SerialNumber, deadline: Timestamp));
 request_constructor!(RevokeCall<'a>(
     serial: &'a SerialNumber,
     certificate: Option<&'a CertificateDer<'a>>,
@@ -293,6 +337,17 @@ pub trait CertificateAuthority: Debug + Send + Sync {
     /// # Errors
     /// Retried; nothing is asked again before it answers.
     async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError>;
+
+    /// Whether this CA issued a certificate of that serial number, asked when a revocation names no issuer or the CA revokes by more
+    /// than the serial number. Security duty: an `Absent` that is not certain lets the connector tell Intune that a certificate does
+    /// not exist, which ends its revocation. The default: this CA cannot say.
+    ///
+    /// # Errors
+    /// Retried; nothing is revoked before it answers.
+    async fn lookup(&self, request: LookupRequest<'_>) -> Result<LookupAnswer, PortError> {
+        let _ = request;
+        Ok(LookupAnswer::CannotTell)
+    }
 
     /// Revokes a certificate. Must be idempotent: a second call answers `AlreadyRevoked`.
     ///

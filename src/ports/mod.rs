@@ -15,8 +15,8 @@ mod sink;
 
 pub use approved::{ApprovalSubject, Approved};
 pub use ca::{
-    CaCapabilities, CertificateAuthority, CertificatePlan, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, RevokeAnswer,
-    RevokeBy, RevokeCall, StatusRequest,
+    CaCapabilities, CertificateAuthority, CertificatePlan, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, KnownCertificate,
+    LookupAnswer, LookupRequest, RevokeAnswer, RevokeBy, RevokeCall, StatusRequest,
 };
 pub use error::{PortError, PortErrorKind};
 pub use journal::{
