@@ -35,6 +35,8 @@ pub mod limits;
 pub mod message;
 pub mod ports;
 pub mod retry;
+#[cfg(feature = "revoke")]
+pub mod revoke;
 #[cfg(feature = "scep")]
 pub mod scep;
 pub mod secret;

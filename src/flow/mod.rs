@@ -228,6 +228,8 @@ pub(crate) enum Step {
     Failed(Failure),
     /// This attempt failed; try again with backoff unless it was the last.
     Retry { failure: Failure, retry: Retry },
+    /// It turned out not to be for this connector: never answered, and reported as `Accepted::Foreign` is.
+    LeaveToOthers(String),
     /// Not an attempt: call again after this time (a pending certificate).
     Wait(Duration),
 }
