@@ -20,8 +20,8 @@ pub fn skip(what: &str) {
 
 /// The path of an outside program; `None` (after saying so) when it is not installed.
 pub fn tool(name: &str) -> Option<PathBuf> {
-    let found =
-        std::env::var_os("PATH").and_then(|path| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|candidate| candidate.is_file()));
+    let found = std::env::var_os("PATH")
+        .and_then(|path| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|candidate| candidate.is_file()));
     if found.is_none() {
         skip(name);
     }

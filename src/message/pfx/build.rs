@@ -1,0 +1,253 @@
+//! Writing a PFX: DER, one shrouded key, leaf first and then its issuers.
+
+use rustls_pki_types::CertificateDer;
+
+use super::derive::{self, Purpose};
+use super::error::PfxError;
+use super::password;
+use super::public_key::{self, CertificateParts};
+use crate::codec::pkcs12::{ber, der, oid};
+use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DigestAlgorithm};
+use crate::limits::{Budget, Limits};
+use crate::secret::{Password, PrivateKeyPkcs8, SecretBytes};
+
+/// What the file is encrypted and protected with. Choose it by the platform that reads the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PfxProfile {
+    /// PBES2 with PBKDF2-HMAC-SHA-256 and AES-256-CBC for key and certificates, MAC with SHA-256.
+    ///
+    /// Read by OpenSSL 1.1 and later, GnuTLS, NSS, Java 8u301 and later, Windows 10 1709 and Server 2019 and later (reports), and
+    /// iOS/iPadOS (its published source hard-wires exactly these parameters). Refused by Android 9 to 13, Server 2016 and some
+    /// macOS releases (reports).
+    Modern,
+    /// Three-key 3DES with SHA-1 for key and certificates (PBES1), MAC with SHA-1.
+    ///
+    /// Weak by today's measure, so use it with random passwords of at least 128 bits only, but read nearly everywhere: all of the
+    /// above, Android, macOS, old Windows. Needs 3DES in the crypto provider: feature `legacy-ciphers`.
+    Compat,
+}
+
+impl PfxProfile {
+    /// The iteration count when none is given: 10,000 for [`Modern`](Self::Modern), as Java writes, since a file costs its reader
+    /// three derivations and slow devices should not wait for seconds; 2,048 for [`Compat`](Self::Compat), as OpenSSL writes, since
+    /// old readers are the point of it. With random passwords of 128 bits the count does not matter; raise it for human ones.
+    #[must_use]
+    pub const fn default_iterations(self) -> u32 {
+        match self {
+            Self::Modern => 10_000,
+            Self::Compat => 2_048,
+        }
+    }
+
+    const fn mac_digest(self) -> (DigestAlgorithm, &'static str) {
+        match self {
+            Self::Modern => (DigestAlgorithm::Sha256, oid::SHA256),
+            Self::Compat => (DigestAlgorithm::Sha1, oid::SHA1),
+        }
+    }
+}
+
+/// Writes a PFX with one key, its certificate and the chain above.
+#[derive(Debug)]
+pub struct PfxBuilder<'a> {
+    profile: PfxProfile,
+    key: Option<&'a PrivateKeyPkcs8>,
+    certificate: Option<&'a CertificateDer<'a>>,
+    chain: Vec<&'a CertificateDer<'a>>,
+    friendly_name: Option<&'a str>,
+    iterations: u32,
+}
+
+/// Fewest and most iterations that are written: OpenSSL's and Windows' count, and what this crate's own default limits read.
+const ITERATIONS: core::ops::RangeInclusive<u32> = 2_000..=1_000_000;
+/// macOS is said to refuse MAC salts of 16 octets; 8 is what OpenSSL writes.
+const MAC_SALT: usize = 8;
+const PBKDF2_SALT: usize = 16;
+const PBES1_SALT: usize = 8;
+
+impl<'a> PfxBuilder<'a> {
+    /// An empty file in the profile.
+    #[must_use]
+    pub fn new(profile: PfxProfile) -> Self {
+        let iterations = profile.default_iterations();
+        Self { profile, key: None, certificate: None, chain: Vec::new(), friendly_name: None, iterations }
+    }
+
+    /// The private key; it must belong to the certificate.
+    #[must_use]
+    pub fn key(mut self, key: &'a PrivateKeyPkcs8) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The certificate of the key.
+    #[must_use]
+    pub fn certificate(mut self, certificate: &'a CertificateDer<'a>) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// The certificates above, the issuer of the certificate first. Written in this order.
+    #[must_use]
+    pub fn chain(mut self, chain: impl IntoIterator<Item = &'a CertificateDer<'a>>) -> Self {
+        self.chain = chain.into_iter().collect();
+        self
+    }
+
+    /// The name under which devices list key and certificate. Characters beyond the basic multilingual plane cannot be written.
+    #[must_use]
+    pub fn friendly_name(mut self, name: &'a str) -> Self {
+        self.friendly_name = Some(name);
+        self
+    }
+
+    /// Iterations of each key derivation, MAC included: 2,000 to 1,000,000.
+    #[must_use]
+    pub fn iterations(mut self, iterations: u32) -> Self {
+        self.iterations = iterations;
+        self
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// [`PfxError::KeyMismatch`] when the key does not belong to the certificate; [`PfxError::InvalidInput`] when something is missing
+    /// or cannot be written; [`PfxError::UnsupportedAlgorithm`] when the provider lacks 3DES for [`PfxProfile::Compat`];
+    /// otherwise the provider's failure.
+    pub fn build(&self, password: &Password, provider: &CryptoProvider) -> Result<SecretBytes, PfxError> {
+        let key = self.key.ok_or(PfxError::InvalidInput("no private key was given"))?;
+        let certificate = self.certificate.ok_or(PfxError::InvalidInput("no certificate was given"))?;
+        if !ITERATIONS.contains(&self.iterations) {
+            return Err(PfxError::InvalidInput("the iteration count is outside 2,000 to 1,000,000"));
+        }
+        let text = password.secret_str().ok_or(PfxError::InvalidInput("the password is not UTF-8"))?;
+        if text.is_empty() {
+            return Err(PfxError::InvalidInput("the password is empty and would protect nothing"));
+        }
+        let friendly_name = self.friendly_name.map(bmp_string).transpose()?;
+        let parts = CertificateParts::find(certificate).ok_or(PfxError::InvalidInput("the certificate is malformed"))?;
+        // The provider's loader checks the private key against its public half, so a key that merely states one does not pass.
+        if public_key::computed(key, provider)? != parts.public_key {
+            return Err(PfxError::KeyMismatch);
+        }
+        let local_key_id = provider.digest()?.digest(DigestAlgorithm::Sha1, &[certificate.as_ref()])?;
+        let identity_attributes = attributes(local_key_id.as_ref(), friendly_name.as_deref());
+
+        let mut bags = vec![cert_bag(certificate, &identity_attributes)];
+        bags.extend(self.chain.iter().map(|certificate| cert_bag(certificate, &[])));
+        let certificates = self.encrypt(&der::tlv(ber::SEQUENCE, &[&bags.concat()]), text, provider)?;
+        let certificate_safe = encrypted_data(&certificates);
+
+        let shrouded = self.encrypt(key.secret_pkcs8_der(), text, provider)?;
+        let shrouded = der::sequence(&[&shrouded.algorithm, &der::octet_string(&shrouded.ciphertext)]);
+        let key_bag = safe_bag(oid::PKCS8_SHROUDED_KEY_BAG, &shrouded, &identity_attributes);
+        let key_safe = data(&der::sequence(&[&key_bag]));
+
+        let auth_safe = der::sequence(&[&certificate_safe, &key_safe]);
+        let mac_data = self.mac_data(&auth_safe, text, provider)?;
+        Ok(SecretBytes::new(der::sequence(&[&der::integer(3), &data(&auth_safe), &mac_data])))
+    }
+
+    fn encrypt(&self, plaintext: &[u8], password: &str, provider: &CryptoProvider) -> Result<Encrypted, PfxError> {
+        match self.profile {
+            PfxProfile::Modern => self.encrypt_pbes2(plaintext, password, provider),
+            PfxProfile::Compat => self.encrypt_pbes1(plaintext, password, provider),
+        }
+    }
+
+    /// AES-256-CBC under PBKDF2-HMAC-SHA-256: PRF explicit with NULL parameters, key length omitted.
+    fn encrypt_pbes2(&self, plaintext: &[u8], password: &str, provider: &CryptoProvider) -> Result<Encrypted, PfxError> {
+        let salt = random::<PBKDF2_SALT>(provider)?;
+        let iv = random::<16>(provider)?;
+        let mut own = Budget::new(&Limits::default());
+        let key = derive::pbkdf2(provider, DigestAlgorithm::Sha256, password.as_bytes(), &salt, self.iterations, 32, &mut own)?;
+        let ciphertext = provider.content_cipher()?.encrypt(ContentCipherAlgorithm::Aes256Cbc, &key, &iv, plaintext)?;
+        let prf = der::sequence(&[&der::oid(oid::HMAC_SHA256), &der::null()]);
+        let kdf = der::sequence(&[&der::octet_string(&salt), &der::integer(self.iterations), &prf]);
+        let kdf = der::sequence(&[&der::oid(oid::PBKDF2), &kdf]);
+        let cipher = der::sequence(&[&der::oid(oid::AES_256_CBC), &der::octet_string(&iv)]);
+        Ok(Encrypted { algorithm: der::sequence(&[&der::oid(oid::PBES2), &der::sequence(&[&kdf, &cipher])]), ciphertext })
+    }
+
+    fn encrypt_pbes1(&self, plaintext: &[u8], password: &str, provider: &CryptoProvider) -> Result<Encrypted, PfxError> {
+        let cipher = provider.content_cipher()?;
+        if !cipher.supports(ContentCipherAlgorithm::DesEde3Cbc) {
+            return Err(PfxError::not_in_provider(oid::PBE_SHA1_3DES));
+        }
+        let salt = random::<PBES1_SALT>(provider)?;
+        let password = password::bmp(password, true);
+        let derive = |purpose, len| derive::pkcs12(provider, DigestAlgorithm::Sha1, purpose, &password, &salt, self.iterations, len);
+        let key = derive(Purpose::EncryptionKey, 24)?;
+        let iv = derive(Purpose::InitialisationVector, 8)?;
+        let ciphertext = cipher.encrypt(ContentCipherAlgorithm::DesEde3Cbc, &key, &iv, plaintext)?;
+        let parameters = der::sequence(&[&der::octet_string(&salt), &der::integer(self.iterations)]);
+        Ok(Encrypted { algorithm: der::sequence(&[&der::oid(oid::PBE_SHA1_3DES), &parameters]), ciphertext })
+    }
+
+    /// The MAC's count equals the encryption's: a smaller one would be where the password is guessed.
+    fn mac_data(&self, auth_safe: &[u8], password: &str, provider: &CryptoProvider) -> Result<Vec<u8>, PfxError> {
+        let (digest, digest_oid) = self.profile.mac_digest();
+        let salt = random::<MAC_SALT>(provider)?;
+        let password = password::bmp(password, true);
+        let key = derive::pkcs12(provider, digest, Purpose::MacKey, &password, &salt, self.iterations, digest.output_len())?;
+        let mac = provider.hmac()?.hmac(digest, &key, &[auth_safe])?;
+        let algorithm = der::sequence(&[&der::oid(digest_oid), &der::null()]);
+        let digest_info = der::sequence(&[&algorithm, &der::octet_string(mac.as_ref())]);
+        Ok(der::sequence(&[&digest_info, &der::octet_string(&salt), &der::integer(self.iterations)]))
+    }
+}
+
+struct Encrypted {
+    /// The AlgorithmIdentifier.
+    algorithm: Vec<u8>,
+    ciphertext: Vec<u8>,
+}
+
+fn random<const LEN: usize>(provider: &CryptoProvider) -> Result<[u8; LEN], PfxError> {
+    let mut bytes = [0; LEN];
+    provider.random()?.fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn bmp_string(name: &str) -> Result<Vec<u8>, PfxError> {
+    const BMP_STRING: u8 = 0x1e;
+    if name.is_empty() || name.chars().any(|character| character.is_control()) {
+        return Err(PfxError::InvalidInput("the friendly name is empty or holds control characters"));
+    }
+    if name.chars().any(|character| u32::from(character) > 0xffff) {
+        return Err(PfxError::InvalidInput("the friendly name holds a character beyond the basic multilingual plane, such as an emoji"));
+    }
+    Ok(der::tlv(BMP_STRING, &[&password::bmp(name, false)]))
+}
+
+/// `SET OF PKCS12Attribute`.
+fn attributes(local_key_id: &[u8], friendly_name: Option<&[u8]>) -> Vec<u8> {
+    let attribute = |id, value: &[u8]| der::sequence(&[&der::oid(id), &der::tlv(ber::SET, &[value])]);
+    let mut all = vec![attribute(oid::LOCAL_KEY_ID, &der::octet_string(local_key_id))];
+    all.extend(friendly_name.map(|name| attribute(oid::FRIENDLY_NAME, name)));
+    der::set_of(all)
+}
+
+fn cert_bag(certificate: &CertificateDer<'_>, attributes: &[u8]) -> Vec<u8> {
+    let value = der::tlv(ber::context(0), &[&der::octet_string(certificate)]);
+    safe_bag(oid::CERT_BAG, &der::sequence(&[&der::oid(oid::X509_CERTIFICATE), &value]), attributes)
+}
+
+fn safe_bag(id: &str, value: &[u8], attributes: &[u8]) -> Vec<u8> {
+    der::sequence(&[&der::oid(id), &der::tlv(ber::context(0), &[value]), attributes])
+}
+
+/// A ContentInfo of type `data`.
+fn data(contents: &[u8]) -> Vec<u8> {
+    der::sequence(&[&der::oid(oid::DATA), &der::tlv(ber::context(0), &[&der::octet_string(contents)])])
+}
+
+/// A ContentInfo of type `encryptedData`.
+fn encrypted_data(encrypted: &Encrypted) -> Vec<u8> {
+    const ENCRYPTED_CONTENT: u8 = 0x80;
+    let content = der::tlv(ENCRYPTED_CONTENT, &[&encrypted.ciphertext]);
+    let info = der::sequence(&[&der::oid(oid::DATA), &encrypted.algorithm, &content]);
+    let encrypted_data = der::sequence(&[&der::integer(0), &info]);
+    der::sequence(&[&der::oid(oid::ENCRYPTED_DATA), &der::tlv(ber::context(0), &[&encrypted_data])])
+}

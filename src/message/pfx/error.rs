@@ -1,0 +1,205 @@
+//! Why a PFX does not open or cannot be written, told apart for the operator who owns the file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::pkcs12::DecodeError;
+use crate::crypto::{CryptoError, MissingSlot};
+use crate::limits::LimitExceeded;
+
+/// The kinds of [`PfxError`]; their names in kebab-case are stable and stand in serialised forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PfxErrorKind {
+    /// The password does not fit; see [`PfxError::WrongPassword`] for what else it may be.
+    WrongPassword,
+    /// Without a MAC a wrong password and a damaged file look alike.
+    WrongPasswordOrDamaged,
+    /// The structure of the file is broken.
+    Damaged,
+    /// The file uses an algorithm that is not supported.
+    UnsupportedAlgorithm,
+    /// The file is protected by public keys instead of a password.
+    UnsupportedMode,
+    /// Reading the file would cost more than the limits allow.
+    LimitExceeded,
+    /// The file opened, but there is no key with its certificate in it.
+    Empty,
+    /// The file opened, but holds several keys with certificates where one was asked for.
+    SeveralIdentities,
+    /// The file opened, but nothing proves that it is unchanged.
+    Unauthenticated,
+    /// The key does not belong to the certificate.
+    KeyMismatch,
+    /// Something given to the writer cannot be written.
+    InvalidInput,
+    /// The crypto provider lacks something or failed.
+    Crypto,
+}
+
+impl PfxErrorKind {
+    /// The kebab-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WrongPassword => "wrong-password",
+            Self::WrongPasswordOrDamaged => "wrong-password-or-damaged",
+            Self::Damaged => "damaged",
+            Self::UnsupportedAlgorithm => "unsupported-algorithm",
+            Self::UnsupportedMode => "unsupported-mode",
+            Self::LimitExceeded => "limit-exceeded",
+            Self::Empty => "empty",
+            Self::SeveralIdentities => "several-identities",
+            Self::Unauthenticated => "unauthenticated",
+            Self::KeyMismatch => "key-mismatch",
+            Self::InvalidInput => "invalid-input",
+            Self::Crypto => "crypto",
+        }
+    }
+}
+
+impl core::fmt::Display for PfxErrorKind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which of the two passwords a file may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PasswordUse {
+    /// The one that protects integrity.
+    Mac,
+    /// The one that encrypts keys and certificates.
+    Safes,
+}
+
+/// Why a PFX does not open or cannot be written. Never holds a password or a part of a key.
+///
+/// Toward peers report only that it failed: the kinds are for the owner of the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PfxError {
+    /// The password does not fit.
+    ///
+    /// A MAC cannot tell a wrong password from a file that was changed after it was written, and nothing is decrypted to find out:
+    /// when the password is certain, the file is damaged.
+    #[error("{}", match .0 {
+        PasswordUse::Mac => "the password is wrong (or, if it is certainly right, the file was changed: its MAC does not match)",
+        PasswordUse::Safes => "the MAC password is right, but the keys and certificates are encrypted under another password: give both passwords",
+    })]
+    WrongPassword(PasswordUse),
+    /// Nothing decrypts, and there is no MAC that could tell why.
+    #[error("the password is wrong or the file is damaged; it has no MAC, so the two cannot be told apart")]
+    WrongPasswordOrDamaged,
+    /// The structure is broken.
+    #[error("the file is damaged or not a PFX file: {0}; ask for it again (binary transfer, DER not PEM)")]
+    Damaged(&'static str),
+    /// An algorithm is not supported.
+    #[error("{}", unsupported(.oid, *.name, .feature_hint))]
+    UnsupportedAlgorithm {
+        /// Its object identifier.
+        oid: String,
+        /// Its usual name, when it has one.
+        name: Option<&'static str>,
+        /// Whether the crypto provider in use lacks it although the format is understood.
+        feature_hint: bool,
+    },
+    /// The file uses public keys instead of a password, or a content type that is not defined for PFX files.
+    #[error("the file is protected in a way that is not supported: {mode}; export it again with a password")]
+    UnsupportedMode {
+        /// What it uses.
+        mode: String,
+    },
+    /// Reading the file would cost more than the limits allow.
+    #[error(transparent)]
+    LimitExceeded(#[from] LimitExceeded),
+    /// There is no key with its certificate.
+    #[error("the file opened, but it holds no private key together with its certificate ({keys} keys, {certificates} certificates)")]
+    Empty {
+        /// How many keys it holds.
+        keys: usize,
+        /// How many certificates it holds.
+        certificates: usize,
+    },
+    /// There are several keys with certificates.
+    #[error("the file holds {count} keys with certificates where exactly one is needed: export it again with one")]
+    SeveralIdentities {
+        /// How many.
+        count: usize,
+    },
+    /// Nothing proves that the file is unchanged.
+    #[error("the file has no MAC, so nothing proves that it is unchanged: export it again with a password and a MAC")]
+    Unauthenticated,
+    /// The key does not belong to the certificate.
+    #[error("the private key does not belong to the certificate")]
+    KeyMismatch,
+    /// Something given to the writer cannot be written.
+    #[error("cannot write the PFX file: {0}")]
+    InvalidInput(&'static str),
+    /// The provider has not what is needed.
+    #[error(transparent)]
+    MissingSlot(#[from] MissingSlot),
+    /// The provider refused or failed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+fn unsupported(oid: &str, name: Option<&str>, feature_hint: &bool) -> String {
+    let name = name.unwrap_or("an unknown algorithm");
+    let remedy = if *feature_hint {
+        "the crypto provider in use lacks it: enable the feature `legacy-ciphers` or use another provider"
+    } else {
+        "export the file again with AES-256 and SHA-256"
+    };
+    format!("the file uses {name} ({oid}), which is not supported: {remedy}")
+}
+
+impl PfxError {
+    /// The kind, for decisions and serialised forms.
+    #[must_use]
+    pub fn kind(&self) -> PfxErrorKind {
+        match self {
+            Self::WrongPassword(_) => PfxErrorKind::WrongPassword,
+            Self::WrongPasswordOrDamaged => PfxErrorKind::WrongPasswordOrDamaged,
+            Self::Damaged(_) => PfxErrorKind::Damaged,
+            Self::UnsupportedAlgorithm { .. } => PfxErrorKind::UnsupportedAlgorithm,
+            Self::UnsupportedMode { .. } => PfxErrorKind::UnsupportedMode,
+            Self::LimitExceeded(_) => PfxErrorKind::LimitExceeded,
+            Self::Empty { .. } => PfxErrorKind::Empty,
+            Self::SeveralIdentities { .. } => PfxErrorKind::SeveralIdentities,
+            Self::Unauthenticated => PfxErrorKind::Unauthenticated,
+            Self::KeyMismatch => PfxErrorKind::KeyMismatch,
+            Self::InvalidInput(_) => PfxErrorKind::InvalidInput,
+            Self::MissingSlot(_) | Self::Crypto(_) => PfxErrorKind::Crypto,
+        }
+    }
+
+    /// The object identifier of what is not supported.
+    #[must_use]
+    pub fn oid(&self) -> Option<&str> {
+        match self {
+            Self::UnsupportedAlgorithm { oid, .. } => Some(oid),
+            _ => None,
+        }
+    }
+
+    /// The format names an algorithm that this crate does not implement.
+    pub(super) fn unsupported(oid: &str) -> Self {
+        Self::UnsupportedAlgorithm { oid: oid.to_owned(), name: crate::codec::pkcs12::oid::name(oid), feature_hint: false }
+    }
+
+    /// The provider lacks an algorithm that this crate understands.
+    pub(super) fn not_in_provider(oid: &str) -> Self {
+        Self::UnsupportedAlgorithm { oid: oid.to_owned(), name: crate::codec::pkcs12::oid::name(oid), feature_hint: true }
+    }
+}
+
+impl From<DecodeError> for PfxError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Malformed(what) => Self::Damaged(what),
+            DecodeError::Limit(limit) => Self::LimitExceeded(limit),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! PKCS#12 files (RFC 7292): open what OpenSSL, NSS, Java, Windows and others write; write what devices read.
+//!
+//! [`open`] verifies the integrity of the file before it decrypts anything, charges every key derivation to
+//! [`Limits`](crate::limits::Limits) before running it, and gives a result typed by what was proven: [`OpenedPfx`].
+//! [`PfxBuilder`] writes a key with its certificates in a [`PfxProfile`].
+
+mod build;
+mod contents;
+mod derive;
+mod error;
+mod mac;
+mod open;
+mod pairing;
+mod password;
+mod public_key;
+mod scheme;
+
+pub use build::{PfxBuilder, PfxProfile};
+pub use contents::{
+    Identity, MacInfo, MacVerified, OpenedPfx, OtherBagKind, PfxAttribute, PfxCertificate, PfxContents, PfxKey, PfxOther, Protection,
+    SignatureVerified, Unauthenticated,
+};
+pub use error::{PasswordUse, PfxError, PfxErrorKind};
+pub use open::open;
+pub use password::{PasswordForm, PfxPasswords};

@@ -1,0 +1,52 @@
+//! Which certificate belongs to which key, and what stands above it.
+
+use super::contents::{Pair, PfxCertificate, PfxKey};
+use super::public_key::{self, CertificateParts};
+use crate::crypto::CryptoProvider;
+
+/// Pairs each key with its certificate: by public key where that can be known, by localKeyId where it cannot.
+/// (Ids alone deceive: files with one id for all bags are real.)
+pub(super) fn pair(keys: &[PfxKey], certificates: &[PfxCertificate], provider: &CryptoProvider) -> Vec<Pair> {
+    let parts = certificates.iter().map(|certificate| CertificateParts::find(&certificate.der)).collect::<Vec<_>>();
+    let mut pairs = Vec::new();
+    for (key_index, key) in keys.iter().enumerate() {
+        let same_id = |index: &usize| key.local_key_id.is_some() && certificates[*index].local_key_id == key.local_key_id;
+        let leaf = match public_key::of_private_key(&key.key, provider) {
+            Some(public_key) => {
+                let holders =
+                    || (0..certificates.len()).filter(|index| parts[*index].as_ref().is_some_and(|parts| parts.public_key == public_key));
+                // A renewed certificate beside its predecessor: the id decides, else the order of the file.
+                holders().find(same_id).or_else(|| holders().next())
+            }
+            None => (0..certificates.len()).find(same_id),
+        };
+        if let Some(leaf) = leaf {
+            pairs.push(Pair { key: key_index, leaf, chain: chain_above(leaf, &parts) });
+        }
+    }
+    pairs
+}
+
+/// Follows issuer names upwards. Each certificate is taken at most once, so cycles end.
+fn chain_above(leaf: usize, parts: &[Option<CertificateParts<'_>>]) -> Vec<usize> {
+    let mut taken = vec![false; parts.len()];
+    let mut chain = Vec::new();
+    let mut current = leaf;
+    loop {
+        taken[current] = true;
+        let Some(child) = &parts[current] else { break };
+        if child.issuer == child.subject {
+            break;
+        }
+        let candidates =
+            || (0..parts.len()).filter(|index| !taken[*index] && parts[*index].as_ref().is_some_and(|parts| parts.subject == child.issuer));
+        // Two CA certificates with one name (renewed or cross-signed): the key identifier decides where it can.
+        let wanted = child.authority_key_identifier();
+        let by_identifier =
+            |index: &usize| wanted.is_some() && parts[*index].as_ref().is_some_and(|parts| parts.subject_key_identifier() == wanted);
+        let Some(issuer) = candidates().find(by_identifier).or_else(|| candidates().next()) else { break };
+        chain.push(issuer);
+        current = issuer;
+    }
+    chain
+}
