@@ -20,7 +20,7 @@ pub(super) fn pad(plaintext: &[u8], block_len: u8) -> Vec<u8> {
 pub(super) fn unpad(mut padded: SecretBytes, block_len: u8) -> Result<SecretBytes, CryptoError> {
     let bytes = padded.secret_bytes();
     let Some((&fill, _)) = bytes.split_last() else { return Err(CryptoError::Failed) };
-    if bytes.len() % usize::from(block_len) != 0 {
+    if !bytes.len().is_multiple_of(usize::from(block_len)) {
         return Err(CryptoError::Failed);
     }
     let mut good = !fill.ct_eq(&0) & !fill.ct_gt(&block_len);

@@ -15,6 +15,10 @@ impl Scrypt for SoftwareScrypt {
         if parameters.cost < 2 || !parameters.cost.is_power_of_two() {
             return Err(FORBIDDEN);
         }
+        // p * r < 2^30, from p <= (2^32 - 1) * hLen / MFLen.
+        if u64::from(parameters.block_size) * u64::from(parameters.parallelization) >= 1 << 30 {
+            return Err(FORBIDDEN);
+        }
         let log_n = u8::try_from(parameters.cost.ilog2()).map_err(|_| FORBIDDEN)?;
         let parameters = Params::new(log_n, parameters.block_size, parameters.parallelization).map_err(|_| FORBIDDEN)?;
         scrypt::scrypt(password, salt, &parameters, out).map_err(|_| FORBIDDEN)
