@@ -15,6 +15,7 @@
 //! | `ring` | yes | crypto slots from *ring* |
 //! | `aws-lc-rs` | yes | a complete crypto provider from *aws-lc-rs* |
 //! | `legacy-ciphers` | yes | 3DES, RC2 and RC4 for old PFX files and devices |
+//! | `scrypt` | no | scrypt for the few PFX files that use it |
 //! | `tokio` | no | timers and CPU off-load on tokio |
 //! | `event-log` | no | an event sink that writes JSON lines |
 //! | `tracing` | no | an event sink that forwards to `tracing` |

@@ -227,6 +227,21 @@ fn random_bytes_differ_from_call_to_call() {
     }
 }
 
+#[cfg(not(feature = "legacy-ciphers"))]
+#[test]
+fn without_the_feature_legacy_ciphers_are_an_error_that_names_it() {
+    use ContentCipherAlgorithm as A;
+    for_each_provider(|provider| {
+        let slot = provider.content_cipher().unwrap();
+        for algorithm in [A::DesEde3Cbc, A::Rc2Cbc { effective_bits: 40 }, A::Rc4] {
+            assert!(!slot.supports(algorithm));
+            let error = slot.decrypt(algorithm, &[1; 24], &[0; 8], &[0; 8]).unwrap_err();
+            assert!(matches!(error, CryptoError::Unsupported(_)));
+            assert!(error.to_string().contains("`legacy-ciphers`"), "{error}");
+        }
+    });
+}
+
 #[cfg(feature = "legacy-ciphers")]
 mod legacy {
     use super::*;

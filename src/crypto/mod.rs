@@ -19,7 +19,7 @@ mod provider;
 mod ring;
 #[cfg(all(feature = "ring", feature = "aws-lc-rs"))]
 mod ring_and_aws_lc_rs;
-#[cfg(feature = "scrypt")]
+#[cfg(all(feature = "scrypt", any(feature = "ring", feature = "aws-lc-rs")))]
 mod scrypt;
 mod slots;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]

@@ -25,9 +25,8 @@ const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 const MALFORMED_PUBLIC: CryptoError = CryptoError::InvalidKey("the SubjectPublicKeyInfo is malformed");
 const MALFORMED_PRIVATE: CryptoError = CryptoError::InvalidKey("the PKCS#8 structure is malformed");
 const UNKNOWN: CryptoError = CryptoError::InvalidKey("it is neither RSA, P-256, P-384 nor Ed25519");
-pub(super) const RSA_TOO_SMALL: CryptoError = CryptoError::InvalidKey("RSA keys under 2048 bits are refused");
-pub(super) const RSA_TOO_LARGE: CryptoError = CryptoError::InvalidKey("RSA keys over 8192 bits are refused");
-pub(super) const RSA_WANTED: CryptoError = CryptoError::InvalidKey("an RSA key is needed here");
+const RSA_TOO_SMALL: CryptoError = CryptoError::InvalidKey("RSA keys under 2048 bits are refused");
+const RSA_TOO_LARGE: CryptoError = CryptoError::InvalidKey("RSA keys over 8192 bits are refused");
 
 /// Smallest and largest RSA modulus that any operation takes (NIST SP 800-131A revision 2; the backends' own ceiling).
 const RSA_BITS: core::ops::RangeInclusive<usize> = 2048..=8192;

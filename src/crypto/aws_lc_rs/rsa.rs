@@ -12,10 +12,11 @@ use aws_lc_rs::rsa::{
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 
 use super::is_fips;
-use crate::crypto::spki::{PrivateKeyKind, PublicKey, RSA_WANTED, check_rsa_bits};
+use crate::crypto::spki::{PrivateKeyKind, PublicKey, check_rsa_bits};
 use crate::crypto::{CryptoError, DecryptionKey, DecryptionKeyLoader, KeyTransport, KeyTransportAlgorithm, UnwrapError, UnwrapRequest};
 use crate::secret::{PrivateKeyPkcs8, SecretBytes};
 
+const RSA_WANTED: CryptoError = CryptoError::InvalidKey("an RSA key is needed here");
 const TOO_LONG: CryptoError = CryptoError::InvalidArgument("the secret is too long for the RSA key");
 
 /// The OAEP parameters; `None` for PKCS#1 v1.5. aws-lc-rs ties MGF1's hash to OAEP's, as this crate's names do.

@@ -20,6 +20,9 @@ impl SignatureVerification for AwsLcVerification {
     fn verify(&self, algorithm: SignatureAlgorithm, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
         use SignatureAlgorithm as A;
         let key = PublicKey::from_spki(spki)?;
+        if let PublicKey::Rsa { bits, .. } = key {
+            check_rsa_bits(bits)?;
+        }
         let (algorithm, key): (&dyn signature::VerificationAlgorithm, &[u8]) = match (algorithm, key) {
             (A::RsaPkcs1Sha1, PublicKey::Rsa { key, .. }) => (&signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, key),
             (A::RsaPkcs1Sha256, PublicKey::Rsa { key, .. }) => (&signature::RSA_PKCS1_2048_8192_SHA256, key),
@@ -35,9 +38,6 @@ impl SignatureVerification for AwsLcVerification {
             (A::Ed25519, PublicKey::Ed25519(key)) => (&signature::ED25519, key),
             _ => return Err(CryptoError::Failed),
         };
-        if let PublicKey::Rsa { bits, .. } = PublicKey::from_spki(spki)? {
-            check_rsa_bits(bits)?;
-        }
         UnparsedPublicKey::new(algorithm, key).verify(message, signature).map_err(|_| CryptoError::Failed)
     }
 
