@@ -2,6 +2,7 @@
 //!
 //! `rasn::der` accepts much that is not DER (long lengths, padded integers, unsorted sets), so what must be canonical is read here.
 
+use core::ops::Range;
 use std::borrow::Cow;
 
 use crate::ids::Oid;
@@ -113,6 +114,7 @@ pub struct Tlv<'a> {
     constructed: bool,
     raw: &'a [u8],
     content: &'a [u8],
+    start: usize,
     content_offset: usize,
     rules: Rules,
     depth: usize,
@@ -141,6 +143,12 @@ impl<'a> Tlv<'a> {
     #[must_use]
     pub fn content(&self) -> &'a [u8] {
         self.content
+    }
+
+    /// Where [`Tlv::raw`] lies in the outermost input.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.start + self.raw.len()
     }
 
     /// Offset of the content in the outermost input.
@@ -398,6 +406,7 @@ impl<'a> Reader<'a> {
             constructed: header.constructed,
             raw: &self.rest[..total],
             content: &self.rest[header.len..header.len + content_len],
+            start: self.offset,
             content_offset: self.offset + header.len,
             rules: self.rules,
             depth: self.depth,

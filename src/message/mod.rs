@@ -1,3 +1,14 @@
 //! Bytes and keys in, bytes out: certificates, requests, PKCS#12, CMS, SCEP. No network, no clock, no state.
 
+pub mod algorithm;
+pub mod certificate;
+pub mod crl;
+pub mod csr;
+pub mod name;
+pub mod path;
 pub mod pfx;
+mod to_be_signed;
+mod x509_error;
+
+pub use to_be_signed::ToBeSigned;
+pub use x509_error::X509Error;
