@@ -31,6 +31,7 @@ pub mod connector;
 pub mod crypto;
 pub mod event;
 mod flow;
+pub mod health;
 pub mod ids;
 pub mod limits;
 pub mod message;

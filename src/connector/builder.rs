@@ -1,0 +1,321 @@
+//! From configuration to a connector, with every mistake named at once.
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use super::Connector;
+use super::engine::RunState;
+use super::handle::Control;
+use super::inner::{Inner, Known, Options};
+use super::seal::Seal;
+use crate::crypto::{CryptoProvider, SlotName};
+use crate::event::{Event, EventId};
+use crate::flow::{Context, Finding, FlowSpec};
+use crate::health::{CountingSink, HealthConfig};
+use crate::ids::{InstanceId, TenantId};
+use crate::limits::Limits;
+use crate::ports::{EventSink, Journal, Runtime};
+use crate::terms::Flow;
+
+/// Slots that the engine itself needs: random for jitter and nonces, digest for idempotency keys, AEAD for sealed rows.
+const OWN_SLOTS: [SlotName; 3] = [SlotName::Random, SlotName::Digest, SlotName::Aead];
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildError {
+    findings: Vec<Finding>,
+}
+
+impl BuildError {
+    pub(super) fn new(findings: Vec<Finding>) -> Self {
+        Self { findings }
+    }
+
+    /// The findings; at least one.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the connector cannot be built:")?;
+        self.findings.iter().try_for_each(|finding| write!(f, "\n- {finding}"))
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// Whether slots outside a validated FIPS module are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fips {
+    NotAsked,
+    Required,
+}
+
+/// Builds a [`Connector`].
+#[derive(Debug)]
+pub struct ConnectorBuilder {
+    provider: CryptoProvider,
+    journal: Arc<dyn Journal>,
+    tenant: Option<TenantId>,
+    instance: Option<InstanceId>,
+    sink: Option<Arc<dyn EventSink>>,
+    runtime: Option<Arc<dyn Runtime>>,
+    limits: Limits,
+    flows: Vec<FlowSpec>,
+    health: Option<HealthConfig>,
+    fips: Fips,
+    durable: bool,
+    options: Options,
+}
+
+/// Drops everything.
+#[derive(Debug)]
+struct NullSink;
+
+impl EventSink for NullSink {
+    fn enabled(&self, _: EventId) -> bool {
+        false
+    }
+    fn emit(&self, _: &Event) {}
+}
+
+impl ConnectorBuilder {
+    pub(super) fn new(provider: CryptoProvider, journal: Arc<dyn Journal>) -> Self {
+        Self {
+            provider,
+            journal,
+            tenant: None,
+            instance: None,
+            sink: None,
+            runtime: None,
+            limits: Limits::default(),
+            flows: Vec::new(),
+            health: None,
+            fips: Fips::NotAsked,
+            durable: false,
+            options: Options {
+                ca_concurrency: 8,
+                drain_timeout: Duration::from_secs(30),
+                retention: Duration::from_secs(86_400),
+                upload_patience: Duration::from_secs(86_400),
+                journal_timeout: Duration::from_secs(30),
+            },
+        }
+    }
+
+    /// Sets the tenant; required.
+    #[must_use]
+    pub fn tenant(mut self, tenant: TenantId) -> Self {
+        self.tenant = Some(tenant);
+        self
+    }
+
+    /// Sets the name of this instance; required, and different for each instance of a tenant.
+    #[must_use]
+    pub fn instance(mut self, instance: InstanceId) -> Self {
+        self.instance = Some(instance);
+        self
+    }
+
+    /// Sets where events go; required, unless [`without_events_nobody_learns_of_failures`](Self::without_events_nobody_learns_of_failures).
+    #[must_use]
+    pub fn sink(mut self, sink: Arc<dyn EventSink>) -> Self {
+        self.sink = Some(sink);
+        self
+    }
+
+    /// Drops all events.
+    #[must_use]
+    pub fn without_events_nobody_learns_of_failures(mut self) -> Self {
+        self.sink = Some(Arc::new(NullSink));
+        self
+    }
+
+    /// Sets clocks, timers and CPU threads; required. `StdRuntime` needs nothing else.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Sets the bounds for reading input.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Adds a flow; at most one of each.
+    #[must_use]
+    pub fn flow(mut self, flow: impl Into<FlowSpec>) -> Self {
+        self.flows.push(flow.into());
+        self
+    }
+
+    /// Adds the revocation flow.
+    #[cfg(feature = "revoke")]
+    #[must_use]
+    pub fn revoke(self, config: crate::revoke::RevokeConfig) -> Self {
+        self.flow(config)
+    }
+
+    /// Sends health messages.
+    #[must_use]
+    pub fn health(mut self, config: HealthConfig) -> Self {
+        self.health = Some(config);
+        self
+    }
+
+    /// Sets how many requests of all flows are worked on at a time for one CA. Default 8.
+    #[must_use]
+    pub fn ca_concurrency(mut self, requests: usize) -> Self {
+        self.options.ca_concurrency = requests;
+        self
+    }
+
+    /// Sets how long `run_until` goes on with what it holds after the stop. Default 30 s.
+    #[must_use]
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.options.drain_timeout = timeout;
+        self
+    }
+
+    /// Sets how long finished requests are remembered: for so long a repeat is recognised. Default 24 h.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.options.retention = retention;
+        self
+    }
+
+    /// Sets for how long a finished result is offered to a queue that does not take it. Default 24 h.
+    #[must_use]
+    pub fn upload_patience(mut self, patience: Duration) -> Self {
+        self.options.upload_patience = patience;
+        self
+    }
+
+    /// Refuses to build unless every needed slot is filled by a validated FIPS module.
+    #[must_use]
+    pub fn require_fips(mut self) -> Self {
+        self.fips = Fips::Required;
+        self
+    }
+
+    /// Refuses to build with a journal that is lost with the process.
+    #[must_use]
+    pub fn require_durable(mut self) -> Self {
+        self.durable = true;
+        self
+    }
+
+    /// Checks everything and builds.
+    ///
+    /// # Errors
+    /// [`BuildError`] with every mistake, each with setting and remedy.
+    pub fn build(self) -> Result<Connector, BuildError> {
+        let mut findings = self.findings();
+        let seal = Seal::generate(&self.provider);
+        if let (Err(error), true) = (&seal, findings.is_empty()) {
+            findings.push(Finding::new("provider.random", error.to_string(), "use another crypto provider"));
+        }
+        let (Some(tenant), Some(instance), Some(sink), Some(runtime), Ok(seal), true) =
+            (self.tenant, self.instance, self.sink, self.runtime, seal, findings.is_empty())
+        else {
+            return Err(BuildError::new(findings));
+        };
+        let counts = Arc::new(CountingSink::new(sink));
+        let built = runtime.now();
+        let context = Context {
+            tenant,
+            instance,
+            provider: Arc::new(self.provider),
+            runtime,
+            sink: Arc::clone(&counts) as Arc<dyn EventSink>,
+            limits: self.limits,
+        };
+        let inner = Inner {
+            context,
+            journal: self.journal,
+            seal,
+            options: self.options,
+            health: self.health,
+            counts,
+            control: Control::new(self.flows),
+            known: Mutex::new(Known::new()),
+            in_hand: Arc::default(),
+            state: futures_util::lock::Mutex::new(RunState::default()),
+            built,
+        };
+        Ok(Connector { inner: Arc::new(inner) })
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut check = |wrong: bool, setting: &str, problem: &str, remedy: &str| {
+            if wrong {
+                findings.push(Finding::new(setting, problem, remedy));
+            }
+        };
+        check(self.tenant.is_none(), "tenant", "it is not set", "call `tenant`");
+        check(self.instance.is_none(), "instance", "it is not set", "call `instance` with a name of its own for each instance");
+        check(self.sink.is_none(), "sink", "it is not set", "call `sink`");
+        check(self.runtime.is_none(), "runtime", "it is not set", "call `runtime` with a `StdRuntime`");
+        check(self.flows.is_empty() && self.health.is_none(), "flow", "there is nothing to do", "add at least one flow");
+        check(self.options.ca_concurrency == 0, "ca_concurrency", "no CA could ever be asked", "set at least 1");
+        check(self.options.retention.is_zero(), "retention", "no repeat would be recognised", "set more than zero");
+        check(self.options.upload_patience.is_zero(), "upload_patience", "no upload would be repeated", "set more than zero");
+        check(
+            self.durable && !self.journal.is_durable(),
+            "journal",
+            "it is lost with the process, but `require_durable` was called",
+            "use a durable journal",
+        );
+        let mut seen: BTreeSet<Flow> = BTreeSet::new();
+        for spec in &self.flows {
+            let flow = spec.flow();
+            check(!seen.insert(flow), flow.as_str(), "the flow was added twice", "add each flow once");
+        }
+        findings.extend(slot_findings(&self.provider, "the engine", &OWN_SLOTS));
+        for spec in &self.flows {
+            findings.extend(spec_findings(spec, &self.provider));
+        }
+        findings.extend(self.health.iter().flat_map(HealthConfig::findings));
+        if self.fips == Fips::Required {
+            let mut needed: BTreeSet<SlotName> = OWN_SLOTS.into();
+            needed.extend(self.flows.iter().flat_map(|spec| spec.worker.required_slots()));
+            for slot in needed.into_iter().filter(|slot| self.provider.has(*slot) && !self.provider.slot_is_fips(*slot)) {
+                let problem = format!("`require_fips` was called, but `{}` fills it from outside a FIPS module", self.provider.name());
+                let remedy = "enable the FIPS module of the backend in your own manifest, or replace the slot";
+                findings.push(Finding::new(format!("provider.{}", slot.as_str()), problem, remedy));
+            }
+        }
+        findings
+    }
+}
+
+/// What is wrong with one flow.
+pub(super) fn spec_findings(spec: &FlowSpec, provider: &CryptoProvider) -> Vec<Finding> {
+    let flow = spec.flow();
+    let mut findings = spec.settings.findings(flow);
+    findings.extend(slot_findings(provider, &format!("the flow {flow}"), &spec.worker.required_slots()));
+    findings.extend(spec.worker.findings(provider));
+    findings
+}
+
+fn slot_findings(provider: &CryptoProvider, who: &str, slots: &[SlotName]) -> Vec<Finding> {
+    let missing = slots.iter().filter(|slot| !provider.has(**slot));
+    let finding = |slot: &SlotName| {
+        let name = slot.as_str();
+        Finding::new(
+            format!("provider.{name}"),
+            format!("{who} needs it, and the crypto provider `{}` does not fill it", provider.name()),
+            format!("use a complete provider (feature `aws-lc-rs`) or fill the slot with `with_{name}`"),
+        )
+    };
+    missing.map(finding).collect()
+}

@@ -1,0 +1,404 @@
+//! The loop: starts polls, attempts and uploads when they are due and there is room, and takes their ends.
+
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::Poll;
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use super::handle::FlowMode;
+use super::inner::{Active, Held, Inner, Ready};
+use super::intake::{self, Taken};
+use super::schedule::{self, Yield};
+use super::{upload, work};
+use crate::flow::FlowSpec;
+use crate::health;
+use crate::ids::CaName;
+use crate::ports::HealthMessage;
+use crate::terms::Flow;
+
+/// How long a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One poll a flow, one attempt a request.
+    Once,
+    /// Until told to stop.
+    Until,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) next_due: Option<Duration>,
+    pub(super) held: usize,
+}
+
+/// What is in hand, also between runs.
+#[derive(Debug, Default)]
+pub(super) struct RunState {
+    flows: BTreeMap<Flow, FlowState>,
+    round: u64,
+    next_prune: Option<Duration>,
+    next_health: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct FlowState {
+    next_poll: Duration,
+    poll_failures: u32,
+    poll_round: u64,
+    polling: bool,
+    number: u32,
+    /// To be worked on, in order of arrival, and when each is due.
+    active: VecDeque<Active>,
+    working: usize,
+    results: VecDeque<Ready>,
+    repeats: VecDeque<Ready>,
+    uploading: usize,
+    uploading_repeats: bool,
+}
+
+impl FlowState {
+    fn held(&self) -> usize {
+        self.active.len() + self.working + self.results.len() + self.uploading
+    }
+}
+
+/// Something that ended.
+enum Done {
+    Polled(Flow, Arc<FlowSpec>, Taken),
+    Worked(Flow, Option<CaName>, work::Worked),
+    Uploaded(Flow, usize, Vec<Ready>),
+    Healthy,
+    Pruned,
+}
+
+type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send + 'a>>>;
+
+/// One run over the state of a connector.
+struct Run<'a> {
+    inner: &'a Inner,
+    kind: Kind,
+    state: &'a mut RunState,
+    running: Running<'a>,
+    /// Polls, attempts and uploads in `running`.
+    busy: usize,
+    ca_busy: HashMap<CaName, usize>,
+    /// Since when it drains, after the stop.
+    draining: Option<Duration>,
+}
+
+enum Wake {
+    Done(Done),
+    Stop,
+    Again,
+}
+
+/// Runs; see [`Kind`].
+pub(super) async fn run(inner: &Inner, kind: Kind, stop: impl Future<Output = ()>) -> Ended {
+    let mut state = inner.state.lock().await;
+    state.begin();
+    let mut stop = pin!(stop);
+    let mut run =
+        Run { inner, kind, state: &mut state, running: FuturesUnordered::new(), busy: 0, ca_busy: HashMap::new(), draining: None };
+    loop {
+        let generation = inner.control.generation();
+        let now = inner.monotonic();
+        let next = run.start(now);
+        run.publish();
+        if run.is_over(now, next) {
+            break;
+        }
+        let mut sleep = next.map(|next| inner.context.runtime.sleep(next.saturating_sub(now)));
+        let stopped = run.draining.is_some();
+        let wake = poll_fn(|context| {
+            if !stopped && stop.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Wake::Stop);
+            }
+            if let Poll::Ready(Some(done)) = run.running.poll_next_unpin(context) {
+                return Poll::Ready(Wake::Done(done));
+            }
+            inner.control.waker.register(context.waker());
+            let due = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready());
+            if due || inner.control.generation() != generation { Poll::Ready(Wake::Again) } else { Poll::Pending }
+        });
+        match wake.await {
+            Wake::Stop => run.draining = Some(inner.monotonic()),
+            Wake::Done(done) => run.take(done),
+            Wake::Again => {}
+        }
+    }
+    let now = inner.monotonic();
+    let abandoned: usize = run.state.flows.values().map(|flow| flow.working + flow.uploading).sum();
+    drop(run);
+    state.begin();
+    let next_due = state.next_due(inner, now);
+    let held = state.flows.values().map(FlowState::held).sum::<usize>() + abandoned;
+    publish(inner, &state);
+    Ended { next_due, held }
+}
+
+impl RunState {
+    /// What an abandoned run left as being under way is not.
+    fn begin(&mut self) {
+        self.round += 1;
+        for flow in self.flows.values_mut() {
+            flow.polling = false;
+            flow.working = 0;
+            flow.uploading = 0;
+            flow.uploading_repeats = false;
+        }
+    }
+
+    fn next_due(&self, inner: &Inner, now: Duration) -> Option<Duration> {
+        let flows = inner.control.flows();
+        let mut due = Vec::new();
+        for (flow, control) in flows.iter().filter(|(_, control)| control.mode != FlowMode::Paused) {
+            let Some(state) = self.flows.get(flow) else {
+                due.push(now);
+                continue;
+            };
+            let capabilities = control.spec.settings.queue.capabilities();
+            if control.mode == FlowMode::Running && schedule::poll_size(&control.spec.settings, capabilities.max_batch, state.held()) > 0 {
+                due.push(state.next_poll);
+            }
+            due.extend(state.active.iter().map(|active| active.held.due));
+            due.extend(state.results.iter().map(|ready| ready.held.due));
+        }
+        due.into_iter().min().map(|due| due.saturating_sub(now))
+    }
+}
+
+fn publish(inner: &Inner, state: &RunState) {
+    let mut flows = inner.control.flows();
+    for (flow, control) in flows.iter_mut() {
+        control.gauges =
+            state.flows.get(flow).map_or((0, 0, 0), |state| (state.held(), state.working, state.results.len() + state.uploading));
+    }
+}
+
+impl<'a> Run<'a> {
+    fn publish(&self) {
+        publish(self.inner, self.state);
+    }
+
+    /// Starts all that is due and has room; gives when to look again.
+    fn start(&mut self, now: Duration) -> Option<Duration> {
+        let flows: Vec<(Flow, FlowMode, Arc<FlowSpec>)> = {
+            let flows = self.inner.control.flows();
+            flows.iter().map(|(flow, control)| (*flow, control.mode, Arc::clone(&control.spec))).collect()
+        };
+        let mut next = None;
+        let mut look_at = |due: Duration| {
+            if due > now {
+                next = Some(next.map_or(due, |next: Duration| next.min(due)));
+            }
+        };
+        for (flow, mode, spec) in flows {
+            let mut state = self.state.flows.remove(&flow).unwrap_or_default();
+            if mode != FlowMode::Paused {
+                self.start_work(flow, &spec, &mut state, now);
+            }
+            self.start_uploads(flow, &spec, &mut state, now);
+            if mode == FlowMode::Running && self.draining.is_none() {
+                self.start_poll(&spec, &mut state, now);
+                if !state.polling {
+                    look_at(state.next_poll);
+                }
+            }
+            if mode != FlowMode::Paused {
+                state.active.iter().for_each(|active| look_at(active.held.due));
+            }
+            state.results.iter().for_each(|ready| look_at(ready.held.due));
+            self.state.flows.insert(flow, state);
+        }
+        if let Some(since) = self.draining {
+            look_at(since.saturating_add(self.inner.options.drain_timeout));
+        } else {
+            self.start_upkeep(now);
+            self.state.next_health.into_iter().chain(self.state.next_prune).for_each(look_at);
+        }
+        next
+    }
+
+    fn start_work(&mut self, flow: Flow, spec: &Arc<FlowSpec>, state: &mut FlowState, now: Duration) {
+        let round = self.state.round;
+        let mut kept = VecDeque::with_capacity(state.active.len());
+        while let Some(mut active) = state.active.pop_front() {
+            let room = state.working < spec.settings.concurrency
+                && active.held.ca.as_ref().is_none_or(|ca| self.ca_busy.get(ca).copied().unwrap_or(0) < self.inner.options.ca_concurrency);
+            let fresh = self.kind == Kind::Until || active.held.round != round;
+            if !room || active.held.due > now || !fresh {
+                kept.push_back(active);
+                continue;
+            }
+            state.working += 1;
+            self.busy += 1;
+            if let Some(ca) = &active.held.ca {
+                *self.ca_busy.entry(ca.clone()).or_insert(0) += 1;
+            }
+            active.held.round = round;
+            let (inner, spec, ca) = (self.inner, Arc::clone(spec), active.held.ca.clone());
+            self.running.push(Box::pin(async move { Done::Worked(flow, ca, work::attempt(inner, &spec.settings, active).await) }));
+        }
+        state.active = kept;
+    }
+
+    fn start_uploads(&mut self, flow: Flow, spec: &Arc<FlowSpec>, state: &mut FlowState, now: Duration) {
+        let most = spec.settings.batch.min(spec.settings.queue.capabilities().max_batch).max(1);
+        let round = self.state.round;
+        let due = |held: &Held, kind| {
+            held.due <= now && (kind == Kind::Until || held.round != round || held.row.state == crate::ports::RowState::Packed)
+        };
+        if state.uploading == 0 {
+            let mut batch = Vec::new();
+            let mut kept = VecDeque::with_capacity(state.results.len());
+            while let Some(mut ready) = state.results.pop_front() {
+                if batch.len() < most && due(&ready.held, self.kind) {
+                    ready.held.round = round;
+                    batch.push(ready);
+                } else {
+                    kept.push_back(ready);
+                }
+            }
+            state.results = kept;
+            if !batch.is_empty() {
+                state.uploading = batch.len();
+                self.push_upload(flow, spec, state, batch);
+            }
+        }
+        // Repeats go alone and only after fresh results, one upload at a time.
+        if state.uploading == 0 && !state.uploading_repeats && !state.repeats.is_empty() {
+            let count = state.repeats.len().min(most);
+            let batch: Vec<Ready> = state.repeats.drain(..count).collect();
+            state.uploading_repeats = true;
+            self.push_upload(flow, spec, state, batch);
+        }
+    }
+
+    fn push_upload(&mut self, flow: Flow, spec: &Arc<FlowSpec>, state: &mut FlowState, batch: Vec<Ready>) {
+        state.number = state.number.wrapping_add(1);
+        self.busy += 1;
+        let (inner, spec, number) = (self.inner, Arc::clone(spec), state.number);
+        let count = if state.uploading_repeats && batch.iter().all(|ready| ready.repeat) { 0 } else { batch.len() };
+        self.running.push(Box::pin(async move { Done::Uploaded(flow, count, upload::upload(inner, &spec, batch, number).await) }));
+    }
+
+    fn start_poll(&mut self, spec: &Arc<FlowSpec>, state: &mut FlowState, now: Duration) {
+        let size = schedule::poll_size(&spec.settings, spec.settings.queue.capabilities().max_batch, state.held());
+        let once_done = self.kind == Kind::Once && state.poll_round == self.state.round;
+        if state.polling || state.next_poll > now || size == 0 || once_done {
+            return;
+        }
+        state.polling = true;
+        state.poll_round = self.state.round;
+        state.number = state.number.wrapping_add(1);
+        self.busy += 1;
+        let (inner, spec, number) = (self.inner, Arc::clone(spec), state.number);
+        self.running.push(Box::pin(async move {
+            let taken = intake::poll(inner, &spec, size, number).await;
+            Done::Polled(spec.flow(), spec, taken)
+        }));
+    }
+
+    /// Health messages and pruning.
+    fn start_upkeep(&mut self, now: Duration) {
+        let inner = self.inner;
+        if let Some(config) = &inner.health
+            && self.state.next_health.is_none_or(|next| next <= now)
+        {
+            self.state.next_health = Some(now.saturating_add(config.interval));
+            let context = &inner.context;
+            let mut message = HealthMessage::new(context.tenant.clone(), context.instance.clone(), inner.now());
+            message.flows = inner.control.flows().iter().map(|(flow, control)| (*flow, control.counters)).collect();
+            message.events = inner.counts.take();
+            self.busy += usize::from(self.kind == Kind::Once);
+            self.running.push(Box::pin(async move {
+                health::send(context, config, message).await;
+                Done::Healthy
+            }));
+        }
+        if self.state.next_prune.is_none_or(|next| next <= now) {
+            let pause = (inner.options.retention / 24).clamp(Duration::from_secs(1), Duration::from_secs(3_600));
+            self.state.next_prune = Some(now.saturating_add(pause));
+            self.busy += usize::from(self.kind == Kind::Once);
+            self.running.push(Box::pin(async move {
+                inner.prune().await;
+                Done::Pruned
+            }));
+        }
+    }
+
+    fn is_over(&self, now: Duration, next: Option<Duration>) -> bool {
+        if self.kind == Kind::Once {
+            return self.busy == 0;
+        }
+        let Some(since) = self.draining else { return false };
+        let end = since.saturating_add(self.inner.options.drain_timeout);
+        let flows = self.inner.control.flows();
+        let paused = |flow: &Flow| flows.get(flow).is_some_and(|control| control.mode == FlowMode::Paused);
+        let left = self.state.flows.iter().any(|(flow, state)| {
+            let waiting = if paused(flow) { state.results.len() } else { state.active.len() + state.results.len() };
+            waiting + state.working + state.uploading > 0
+        });
+        now >= end || (self.busy == 0 && (!left || next.is_none_or(|next| next >= end)))
+    }
+
+    fn take(&mut self, done: Done) {
+        let now = self.inner.monotonic();
+        match done {
+            Done::Polled(flow, spec, taken) => {
+                self.busy -= 1;
+                let state = self.state.flows.entry(flow).or_default();
+                state.polling = false;
+                state.poll_failures = if taken.failed { state.poll_failures.saturating_add(1) } else { 0 };
+                if taken.failed {
+                    self.inner.control.count(flow, |counters| counters.poll_failures += 1);
+                }
+                let fresh = taken.active.len() + taken.ready.len();
+                let got = match taken {
+                    _ if taken.failed => Yield::Failed(state.poll_failures),
+                    _ if taken.items < taken.asked => Yield::Rest,
+                    _ if fresh > 0 => Yield::Full,
+                    _ => Yield::FullOfRepeats,
+                };
+                let minimum = spec.settings.queue.capabilities().minimum_interval;
+                state.next_poll = now.saturating_add(schedule::poll_pause(&spec.settings, minimum, taken.next_poll, got));
+                state.active.extend(taken.active);
+                state.results.extend(taken.ready);
+                // Repeats of the same request are told apart before; more than one upload's worth waits for its next delivery.
+                let room = spec.settings.batch.saturating_sub(state.repeats.len());
+                state.repeats.extend(taken.repeats.into_iter().take(room));
+            }
+            Done::Worked(flow, ca, worked) => {
+                self.busy -= 1;
+                if let Some(busy) = ca.and_then(|ca| self.ca_busy.get_mut(&ca)) {
+                    *busy = busy.saturating_sub(1);
+                }
+                let state = self.state.flows.entry(flow).or_default();
+                state.working = state.working.saturating_sub(1);
+                match worked {
+                    work::Worked::Done(ready) if ready.repeat => state.repeats.push_back(ready),
+                    work::Worked::Done(ready) => state.results.push_back(ready),
+                    work::Worked::Again(active) => state.active.push_back(active),
+                    work::Worked::Lost => {}
+                }
+            }
+            Done::Uploaded(flow, count, later) => {
+                self.busy -= 1;
+                let state = self.state.flows.entry(flow).or_default();
+                if count == 0 {
+                    state.uploading_repeats = false;
+                } else {
+                    state.uploading = 0;
+                }
+                state.results.extend(later);
+            }
+            Done::Healthy | Done::Pruned => self.busy -= usize::from(self.kind == Kind::Once),
+        }
+    }
+}

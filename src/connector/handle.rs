@@ -1,0 +1,204 @@
+//! What can be asked and changed while the connector runs.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::task::AtomicWaker;
+use serde::{Deserialize, Serialize};
+
+use super::builder::{BuildError, spec_findings};
+use super::inner::Inner;
+use super::stored::LatencySamples;
+use crate::event::EventId;
+use crate::flow::{Finding, FlowSpec};
+use crate::ports::FlowCounters;
+use crate::terms::Flow;
+
+/// What a flow does at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum FlowMode {
+    /// It polls and works.
+    Running,
+    /// It starts nothing; what is being worked on goes on to its next pause, and finished results are uploaded.
+    Paused,
+    /// It polls no more, but finishes what it holds.
+    Draining,
+}
+
+/// How a flow stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlowStatus {
+    /// What it does.
+    pub mode: FlowMode,
+    /// Requests in hand, finished results not yet accepted among them.
+    pub held: usize,
+    /// Of these, worked on at the moment.
+    pub working: usize,
+    /// Of these, results that wait for their upload.
+    pub results: usize,
+    /// Counts since the connector was built.
+    pub counters: FlowCounters,
+}
+
+#[derive(Debug)]
+pub(super) struct FlowControl {
+    pub(super) spec: Arc<FlowSpec>,
+    pub(super) mode: FlowMode,
+    pub(super) counters: FlowCounters,
+    pub(super) latency: LatencySamples,
+    pub(super) gauges: (usize, usize, usize),
+}
+
+/// What runs and handles share.
+#[derive(Debug)]
+pub(super) struct Control {
+    flows: Mutex<BTreeMap<Flow, FlowControl>>,
+    generation: AtomicU64,
+    number: AtomicU32,
+    pub(super) waker: AtomicWaker,
+}
+
+impl Control {
+    pub(super) fn new(specs: Vec<FlowSpec>) -> Self {
+        let flows = specs.into_iter().map(|spec| {
+            let control = FlowControl {
+                mode: FlowMode::Running,
+                counters: FlowCounters::default(),
+                latency: LatencySamples::default(),
+                gauges: (0, 0, 0),
+                spec: Arc::new(spec),
+            };
+            (control.spec.flow(), control)
+        });
+        Self { flows: Mutex::new(flows.collect()), generation: AtomicU64::new(0), number: AtomicU32::new(0), waker: AtomicWaker::new() }
+    }
+
+    pub(super) fn flows(&self) -> MutexGuard<'_, BTreeMap<Flow, FlowControl>> {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self, flow: Flow, change: impl FnOnce(&mut FlowCounters)) {
+        if let Some(control) = self.flows().get_mut(&flow) {
+            change(&mut control.counters);
+        }
+    }
+
+    pub(super) fn finished(&self, flow: Flow, failed: bool, took: Duration) {
+        if let Some(control) = self.flows().get_mut(&flow) {
+            control.latency.add(took);
+            if failed {
+                control.counters.failed += 1;
+            } else {
+                control.counters.succeeded += 1;
+            }
+        }
+    }
+
+    /// A number for events that have none of their own.
+    pub(super) fn next_number(&self) -> u32 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.waker.wake();
+    }
+}
+
+/// A flow that the connector does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connector was built without the flow {0}; add it to the builder")]
+pub struct UnknownFlow(pub Flow);
+
+/// Asks and changes a connector from anywhere, running or not. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) inner: Arc<Inner>,
+}
+
+impl Handle {
+    fn set(&self, flow: Flow, mode: FlowMode, event: EventId) -> Result<(), UnknownFlow> {
+        let changed = {
+            let mut flows = self.inner.control.flows();
+            let control = flows.get_mut(&flow).ok_or(UnknownFlow(flow))?;
+            core::mem::replace(&mut control.mode, mode) != mode
+        };
+        if changed {
+            let number = self.inner.control.next_number();
+            self.inner.emit(event, Some(flow), "mode", number, |event| event.with_detail("mode", &format!("{mode:?}")));
+            self.inner.control.changed();
+        }
+        Ok(())
+    }
+
+    /// Stops a flow: it polls no more and starts no attempt; others go on.
+    ///
+    /// # Errors
+    /// [`UnknownFlow`] when it was not configured.
+    pub fn pause(&self, flow: Flow) -> Result<(), UnknownFlow> {
+        self.set(flow, FlowMode::Paused, EventId::FlowPaused)
+    }
+
+    /// Lets a paused or drained flow go on.
+    ///
+    /// # Errors
+    /// [`UnknownFlow`] when it was not configured.
+    pub fn resume(&self, flow: Flow) -> Result<(), UnknownFlow> {
+        self.set(flow, FlowMode::Running, EventId::FlowResumed)
+    }
+
+    /// Lets a flow finish what it holds without taking more; it is drained when [`FlowStatus::held`] is 0.
+    ///
+    /// # Errors
+    /// [`UnknownFlow`] when it was not configured.
+    pub fn drain(&self, flow: Flow) -> Result<(), UnknownFlow> {
+        self.set(flow, FlowMode::Draining, EventId::FlowPaused)
+    }
+
+    /// Replaces the configuration of a flow for new work; what is in hand is finished by the old one.
+    ///
+    /// # Errors
+    /// [`BuildError`] with all findings; nothing is changed then.
+    pub fn reconfigure(&self, spec: impl Into<FlowSpec>) -> Result<(), BuildError> {
+        let spec = spec.into();
+        let flow = spec.flow();
+        let mut findings = spec_findings(&spec, &self.inner.context.provider);
+        {
+            let mut flows = self.inner.control.flows();
+            match flows.get_mut(&flow) {
+                Some(control) if findings.is_empty() => control.spec = Arc::new(spec),
+                Some(_) => {}
+                None => {
+                    findings.push(Finding::new(flow.as_str(), "the connector was built without this flow", "add it to the builder"));
+                }
+            }
+        }
+        if !findings.is_empty() {
+            return Err(BuildError::new(findings));
+        }
+        let number = self.inner.control.next_number();
+        self.inner.emit(EventId::ConfigurationChanged, Some(flow), "configuration", number, |event| event);
+        self.inner.control.changed();
+        Ok(())
+    }
+
+    /// How each flow stands.
+    #[must_use]
+    pub fn status(&self) -> BTreeMap<Flow, FlowStatus> {
+        let flows = self.inner.control.flows();
+        let status = flows.iter().map(|(flow, control)| {
+            let (held, working, results) = control.gauges;
+            (*flow, FlowStatus { mode: control.mode, held, working, results, counters: control.counters })
+        });
+        status.collect()
+    }
+}

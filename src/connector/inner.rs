@@ -1,0 +1,312 @@
+//! What the parts of the engine share: context, journal, what is in hand, and guarded calls of the ports.
+
+use core::future::Future;
+use core::pin::pin;
+use core::time::Duration;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, select};
+
+use super::engine::RunState;
+use super::handle::Control;
+use super::schedule;
+use super::seal::Seal;
+use super::stored;
+use crate::event::EventId;
+use crate::flow::{Context, EventScope, FlowEvents, Job, QueueSettings, Task};
+use crate::health::HealthConfig;
+use crate::ids::{CaName, IdempotencyKey, RequestId};
+use crate::ports::{Change, CommitAnswer, Journal, LoadRequest, Outcome, PortError, PruneRequest, Row, RowKey, RowState, SealedBlob};
+use crate::retry::Retry;
+use crate::terms::Flow;
+use crate::time::Timestamp;
+
+/// What the user set beside the flows.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) ca_concurrency: usize,
+    pub(super) drain_timeout: Duration,
+    pub(super) retention: Duration,
+    pub(super) upload_patience: Duration,
+    pub(super) journal_timeout: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) context: Context,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) seal: Seal,
+    pub(super) options: Options,
+    pub(super) health: Option<HealthConfig>,
+    pub(super) counts: Arc<crate::health::CountingSink>,
+    pub(super) control: Control,
+    pub(super) known: Mutex<Known>,
+    pub(super) in_hand: Arc<Mutex<HashSet<IdempotencyKey>>>,
+    /// What is in hand between two runs; locked while one runs.
+    pub(super) state: futures_util::lock::Mutex<RunState>,
+    pub(super) built: Timestamp,
+}
+
+/// What was seen lately, bounded.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) keys: Bounded<(Flow, RequestId), IdempotencyKey>,
+    /// Which oddities were reported already.
+    pub(super) noted: Bounded<(EventId, IdempotencyKey), ()>,
+}
+
+impl Known {
+    pub(super) fn new() -> Self {
+        Self { keys: Bounded::new(65_536), noted: Bounded::new(65_536) }
+    }
+}
+
+/// A map that forgets its oldest entries.
+#[derive(Debug)]
+pub(super) struct Bounded<K, V> {
+    most: usize,
+    map: HashMap<K, V>,
+    order: VecDeque<K>,
+}
+
+impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, map: HashMap::new(), order: VecDeque::new() }
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.map.get(key)
+    }
+
+    /// Says whether it is new.
+    pub(super) fn insert(&mut self, key: K, value: V) -> bool {
+        let new = self.map.insert(key.clone(), value).is_none();
+        if new {
+            self.order.push_back(key);
+            if self.order.len() > self.most
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.map.remove(&oldest);
+            }
+        }
+        new
+    }
+}
+
+/// Marks a request as in hand; taken back when dropped, also by an abandoned run.
+#[derive(Debug)]
+pub(super) struct InHand {
+    keys: Arc<Mutex<HashSet<IdempotencyKey>>>,
+    key: IdempotencyKey,
+}
+
+impl InHand {
+    /// `None` when it is in hand already.
+    pub(super) fn take(keys: &Arc<Mutex<HashSet<IdempotencyKey>>>, key: IdempotencyKey) -> Option<Self> {
+        let new = keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        new.then(|| Self { keys: Arc::clone(keys), key })
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// A request in hand.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) job: Job,
+    pub(super) row: Row,
+    pub(super) ca: Option<CaName>,
+    pub(super) events: FlowEvents,
+    pub(super) received: Duration,
+    /// When it is worked on or uploaded next, by the monotonic clock.
+    pub(super) due: Duration,
+    /// In which run it was last worked on; `run_once` touches each once.
+    pub(super) round: u64,
+    pub(super) _in_hand: InHand,
+}
+
+/// A request to be worked on.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) held: Held,
+    pub(super) task: Box<dyn Task>,
+    /// Waits for the journal, which are not attempts.
+    pub(super) journal_failures: u32,
+}
+
+/// A result to be uploaded.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) held: Held,
+    pub(super) outcome: Outcome,
+    pub(super) uploads: u32,
+    /// An answer to a repeated delivery of a finished request: no events, no journal.
+    pub(super) repeat: bool,
+    pub(super) since: Timestamp,
+}
+
+impl Inner {
+    pub(super) fn now(&self) -> Timestamp {
+        self.context.runtime.now()
+    }
+
+    pub(super) fn monotonic(&self) -> Duration {
+        self.context.runtime.monotonic()
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Emits an event about a batch, or about the connector itself. Its scope holds the time at which the connector was built, so that
+    /// numbers that start again after a restart do not look like repeats.
+    pub(super) fn emit(
+        &self,
+        id: EventId,
+        flow: Option<Flow>,
+        what: &str,
+        number: u32,
+        fill: impl FnOnce(crate::event::Event) -> crate::event::Event,
+    ) {
+        let name = format!("{what}@{}", self.built);
+        self.context.emit(id, EventScope { flow, name: &name, delivery: number, attempt: 0 }, fill);
+    }
+
+    /// A backoff before the next try, with jitter from the provider; the longest when there is no randomness.
+    pub(super) fn backoff(&self, settings: &QueueSettings, failures: u32, retry: Retry) -> Duration {
+        let mut bytes = [0xff; 8];
+        if let Ok(random) = self.context.provider.random()
+            && random.fill(&mut bytes).is_err()
+        {
+            bytes = [0xff; 8];
+        }
+        schedule::backoff(failures, settings.backoff_base, settings.backoff_cap, retry, u64::from_be_bytes(bytes))
+    }
+
+    /// Calls a port: a panic is contained and reported, and a call that takes too long is abandoned.
+    pub(super) async fn guarded<T>(
+        &self,
+        what: &str,
+        flow: Option<Flow>,
+        limit: Duration,
+        call: impl Future<Output = Result<T, PortError>>,
+    ) -> Result<T, PortError> {
+        let call = pin!(AssertUnwindSafe(call).catch_unwind());
+        match select(call, self.context.runtime.sleep(limit)).await {
+            Either::Left((Ok(result), _)) => result,
+            Either::Left((Err(_), _)) => {
+                let number = self.control.next_number();
+                self.emit(EventId::PanicContained, flow, what, number, |event| event.with_detail("where", what));
+                Err(PortError::transient(format!("the adapter panicked in `{what}`")))
+            }
+            Either::Right(((), _)) => Err(PortError::transient(format!("`{what}` gave no answer within {limit:?}"))),
+        }
+    }
+
+    fn journal_failed(&self, what: &str, error: &PortError) {
+        let number = self.control.next_number();
+        self.emit(EventId::JournalFailure, None, what, number, |event| {
+            event.with_error_class(error.class()).with_message(&error.to_string())
+        });
+    }
+
+    /// Stores rows. `None` after an error, which is reported: nothing may be done that depends on it.
+    pub(super) async fn commit(&self, rows: Vec<Row>) -> Option<Vec<CommitAnswer>> {
+        if rows.is_empty() {
+            return Some(Vec::new());
+        }
+        let count = rows.len();
+        let changes = rows.into_iter().map(|row| Change { row }).collect();
+        let call = async { self.journal.commit(changes).await };
+        match self.guarded("Journal::commit", None, self.options.journal_timeout, call).await {
+            Ok(answers) if answers.len() == count => Some(answers),
+            Ok(_) => {
+                self.journal_failed("Journal::commit", &PortError::transient("the journal did not answer for each change"));
+                None
+            }
+            Err(error) => {
+                self.journal_failed("Journal::commit", &error);
+                None
+            }
+        }
+    }
+
+    /// Stores one row in a new state and takes over its new version.
+    pub(super) async fn advance(&self, row: &mut Row, state: RowState, blob: Option<SealedBlob>) -> Stored {
+        let mut next = row.clone();
+        self.stamp(&mut next, state);
+        if let Some(blob) = blob {
+            next.blob = blob;
+        }
+        match self.commit(vec![next.clone()]).await.as_deref() {
+            Some([CommitAnswer::Stored(version)]) => {
+                next.version = *version;
+                *row = next;
+                Stored::Yes
+            }
+            Some(_) => Stored::Conflict,
+            None => Stored::Unknown,
+        }
+    }
+
+    pub(super) fn stamp(&self, row: &mut Row, state: RowState) {
+        let now = self.now();
+        row.state = state;
+        row.updated = now;
+        row.owner = Some(self.context.instance.clone());
+        row.lease_until = now.saturating_add(Duration::from_secs(600));
+    }
+
+    /// Reads rows. `None` after an error, which is reported.
+    pub(super) async fn load(&self, keys: Vec<RowKey>) -> Option<Vec<Row>> {
+        let call = async { self.journal.load(LoadRequest::Keys(keys)).await };
+        match self.guarded("Journal::load", None, self.options.journal_timeout, call).await {
+            Ok(rows) => Some(rows),
+            Err(error) => {
+                self.journal_failed("Journal::load", &error);
+                None
+            }
+        }
+    }
+
+    /// Forgets rows past their retention, a bounded number at a time.
+    pub(super) async fn prune(&self) {
+        let before = self.now().saturating_sub(self.options.retention);
+        for _ in 0..16 {
+            let call = async { self.journal.prune(PruneRequest::new(before, 1_000)).await };
+            match self.guarded("Journal::prune", None, self.options.journal_timeout, call).await {
+                Ok(1_000..) => {}
+                Ok(_) => return,
+                Err(error) => return self.journal_failed("Journal::prune", &error),
+            }
+        }
+    }
+
+    pub(super) fn seal_outcome(&self, row: RowKey, outcome: &Outcome) -> Option<SealedBlob> {
+        self.seal.seal(&self.context.provider, row, &stored::write(outcome)).ok()
+    }
+
+    /// The outcome in a row; `None` when it has none, or it was sealed by another process.
+    pub(super) fn open_outcome(&self, row: &Row) -> Option<Outcome> {
+        let opened = self.seal.open(&self.context.provider, row.key, &row.blob).ok()?;
+        stored::read(opened.secret_bytes())
+    }
+}
+
+/// Whether a state is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    Yes,
+    /// Another owner has the row.
+    Conflict,
+    /// The journal failed.
+    Unknown,
+}
