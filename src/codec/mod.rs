@@ -2,11 +2,13 @@
 #![allow(unreachable_pub, reason = "public to the crate's own fuzz targets and benches by the feature `_internals`")]
 #![cfg_attr(not(feature = "_internals"), allow(dead_code, reason = "some structures serve one flow only, and flows are features"))]
 
+pub mod cms;
 pub mod der;
 pub mod pkcs10;
 pub mod pkcs12;
 pub mod pkcs5;
 pub mod pkcs8;
 pub mod rasn_types;
+pub mod scep;
 pub mod time;
 pub mod x509;
