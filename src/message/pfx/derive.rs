@@ -55,8 +55,10 @@ pub(super) fn pkcs12(
     len: usize,
 ) -> Result<Zeroizing<Vec<u8>>, PfxError> {
     let mut out = Zeroizing::new(vec![0; len]);
-    pkcs12_kdf(provider.digest()?, digest, password, salt, purpose as u8, iterations, &mut out)?;
-    Ok(out)
+    match pkcs12_kdf(provider.digest()?, digest, password, salt, purpose as u8, iterations, &mut out) {
+        Err(CryptoError::Unsupported(_)) => Err(PfxError::not_in_provider(digest_oid(digest))),
+        other => Ok(other.map(|()| out)?),
+    }
 }
 
 /// PBKDF2 (RFC 8018 section 5.2), charged.
@@ -121,16 +123,11 @@ pub(super) fn scrypt(
 
 /// The digest that an OID of a MAC names.
 pub(super) fn digest_by_oid(dotted: &str) -> Option<DigestAlgorithm> {
-    Some(match dotted {
-        oid::SHA1 => DigestAlgorithm::Sha1,
-        oid::SHA224 => DigestAlgorithm::Sha224,
-        oid::SHA256 => DigestAlgorithm::Sha256,
-        oid::SHA384 => DigestAlgorithm::Sha384,
-        oid::SHA512 => DigestAlgorithm::Sha512,
-        oid::SHA512_224 => DigestAlgorithm::Sha512_224,
-        oid::SHA512_256 => DigestAlgorithm::Sha512_256,
-        _ => return None,
-    })
+    DIGESTS.iter().find(|(known, _)| *known == dotted).map(|(_, digest)| *digest)
+}
+
+pub(super) fn digest_oid(digest: DigestAlgorithm) -> &'static str {
+    DIGESTS.iter().find(|(_, known)| *known == digest).map_or(oid::SHA1, |(oid, _)| oid)
 }
 
 /// The digest of the HMAC that an OID of a PRF names.
@@ -141,6 +138,16 @@ pub(super) fn prf_by_oid(dotted: &str) -> Option<DigestAlgorithm> {
 fn prf_oid(prf: DigestAlgorithm) -> &'static str {
     PRFS.iter().find(|(_, digest)| *digest == prf).map_or(oid::PBKDF2, |(oid, _)| oid)
 }
+
+const DIGESTS: [(&str, DigestAlgorithm); 7] = [
+    (oid::SHA1, DigestAlgorithm::Sha1),
+    (oid::SHA224, DigestAlgorithm::Sha224),
+    (oid::SHA256, DigestAlgorithm::Sha256),
+    (oid::SHA384, DigestAlgorithm::Sha384),
+    (oid::SHA512, DigestAlgorithm::Sha512),
+    (oid::SHA512_224, DigestAlgorithm::Sha512_224),
+    (oid::SHA512_256, DigestAlgorithm::Sha512_256),
+];
 
 const PRFS: [(&str, DigestAlgorithm); 7] = [
     (oid::HMAC_SHA1, DigestAlgorithm::Sha1),

@@ -86,7 +86,7 @@ pub enum PfxError {
     /// when the password is certain, the file is damaged.
     #[error("{}", match .0 {
         PasswordUse::Mac => "the password is wrong (or, if it is certainly right, the file was changed: its MAC does not match)",
-        PasswordUse::Safes => "the MAC password is right, but the keys and certificates are encrypted under another password: give both passwords",
+        PasswordUse::Safes => "the password is right by the MAC, but keys or certificates do not decrypt under it: give their own password, or the writing program is at fault",
     })]
     WrongPassword(PasswordUse),
     /// Nothing decrypts, and there is no MAC that could tell why.
@@ -148,7 +148,7 @@ pub enum PfxError {
 fn unsupported(oid: &str, name: Option<&str>, feature_hint: &bool) -> String {
     let name = name.unwrap_or("an unknown algorithm");
     let remedy = if *feature_hint {
-        "the crypto provider in use lacks it: enable the feature `legacy-ciphers` or use another provider"
+        "the crypto provider in use lacks it: use another one (3DES, RC2 and RC4 come with the feature `legacy-ciphers`)"
     } else {
         "export the file again with AES-256 and SHA-256"
     };

@@ -6,7 +6,7 @@ use super::error::{PasswordUse, PfxError};
 use super::password::{PasswordForm, pkcs5_forms, pkcs12_forms};
 use crate::codec::pkcs5::{Pbes2Params, Pbkdf2Params};
 use crate::codec::pkcs12::{MacData, oid};
-use crate::crypto::{CryptoProvider, DigestAlgorithm, constant_time_eq};
+use crate::crypto::{CryptoError, CryptoProvider, DigestAlgorithm, constant_time_eq};
 use crate::limits::Budget;
 use crate::secret::Password;
 
@@ -85,7 +85,10 @@ fn check_length(mac: &MacData<'_>, digest: DigestAlgorithm) -> Result<(), PfxErr
 }
 
 fn matches(mac: &MacData<'_>, digest: DigestAlgorithm, key: &[u8], auth_safe: &[u8], provider: &CryptoProvider) -> Result<bool, PfxError> {
-    let computed = provider.hmac()?.hmac(digest, key, &[auth_safe])?;
+    let computed = match provider.hmac()?.hmac(digest, key, &[auth_safe]) {
+        Err(CryptoError::Unsupported(_)) => return Err(PfxError::not_in_provider(derive::digest_oid(digest))),
+        other => other?,
+    };
     Ok(constant_time_eq(computed.as_ref(), mac.digest.as_ref()))
 }
 

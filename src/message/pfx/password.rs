@@ -55,6 +55,8 @@ pub enum PasswordForm {
     WidenedUtf8,
     /// UTF-8: the standard for PBES2 and PBMAC1 (RFC 8018 section 3).
     Utf8,
+    /// UTF-8 with a terminating zero byte.
+    Utf8Terminated,
     /// ISO 8859-1.
     Latin1,
     /// UTF-16 big endian without the terminating zero.
@@ -86,6 +88,11 @@ pub(super) fn pkcs12_forms(password: Option<&Password>) -> Vec<FormedPassword> {
             }
             // Also the Latin-1 form, when the password was given as such bytes.
             forms.add(PasswordForm::WidenedUtf8, widened(bytes));
+            // C strings handed to the derivation as they are, with and without their end.
+            let mut terminated = Zeroizing::new(Vec::with_capacity(bytes.len() + 1));
+            terminated.extend_from_slice(bytes);
+            terminated.push(0);
+            forms.add(PasswordForm::Utf8Terminated, terminated);
             forms.add(PasswordForm::Utf8, Zeroizing::new(bytes.to_vec()));
         }
     }
@@ -173,14 +180,14 @@ mod tests {
         let password = Password::from("ab");
         let formed = pkcs12_forms(Some(&password));
         assert_eq!(formed[0].bytes[..], [0, b'a', 0, b'b', 0, 0]);
-        assert_eq!(forms(formed), [PasswordForm::Bmp, PasswordForm::Utf8]);
+        assert_eq!(forms(formed), [PasswordForm::Bmp, PasswordForm::Utf8Terminated, PasswordForm::Utf8]);
         assert_eq!(forms(pkcs5_forms(Some(&password))), [PasswordForm::Utf8, PasswordForm::BmpUnterminated]);
     }
 
     #[test]
     fn empty_and_absent_are_each_tried_as_the_other() {
         let empty = Password::from("");
-        assert_eq!(forms(pkcs12_forms(Some(&empty))), [PasswordForm::Bmp, PasswordForm::ZeroLength]);
+        assert_eq!(forms(pkcs12_forms(Some(&empty))), [PasswordForm::Bmp, PasswordForm::ZeroLength, PasswordForm::Utf8Terminated]);
         assert_eq!(forms(pkcs12_forms(None)), [PasswordForm::ZeroLength, PasswordForm::Bmp]);
         assert_eq!(forms(pkcs5_forms(None)), [PasswordForm::ZeroLength]);
     }
@@ -193,7 +200,10 @@ mod tests {
     #[test]
     fn non_ascii_passwords_have_a_widened_and_a_latin1_form() {
         let password = Password::from("ö");
-        assert_eq!(forms(pkcs12_forms(Some(&password))), [PasswordForm::Bmp, PasswordForm::WidenedUtf8, PasswordForm::Utf8]);
+        assert_eq!(
+            forms(pkcs12_forms(Some(&password))),
+            [PasswordForm::Bmp, PasswordForm::WidenedUtf8, PasswordForm::Utf8Terminated, PasswordForm::Utf8]
+        );
         assert_eq!(forms(pkcs5_forms(Some(&password))), [PasswordForm::Utf8, PasswordForm::Latin1, PasswordForm::BmpUnterminated]);
     }
 }
