@@ -14,6 +14,8 @@ mod pairing;
 mod password;
 mod public_key;
 mod scheme;
+#[cfg(all(test, feature = "ring", feature = "aws-lc-rs", feature = "legacy-ciphers"))]
+mod tests;
 
 pub use build::{PfxBuilder, PfxProfile};
 pub use contents::{
