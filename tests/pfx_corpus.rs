@@ -1,5 +1,7 @@
 //! The PFX reader over a corpus of files made by other programs (`manifest.tsv` in the folder of vectors).
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! PFX files between this crate and OpenSSL, GnuTLS, NSS and Java, each driven as a program.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::fs;
