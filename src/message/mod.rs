@@ -2,11 +2,16 @@
 
 pub mod algorithm;
 pub mod certificate;
+mod cms_error;
 pub mod crl;
 pub mod csr;
+pub mod enveloped;
 pub mod name;
 pub mod path;
 pub mod pfx;
+pub mod reencrypt;
+pub mod scep;
+pub mod signed;
 mod to_be_signed;
 mod x509_error;
 

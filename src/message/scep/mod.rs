@@ -1,0 +1,15 @@
+//! SCEP messages (RFC 8894 section 3): reading requests and writing CertReps, and the client's side of both.
+//!
+//! A request's outer signature is verified before anything inside it is read. The inner envelope is an [`Opening`](super::enveloped::Opening).
+
+mod attributes;
+mod error;
+mod reply;
+mod request;
+mod response;
+
+pub use attributes::{FailInfo, MessageType, Nonce, PkiStatus, TransactionName};
+pub use error::ScepMessageError;
+pub use reply::{CertRep, EmptyContent, ReplyTo};
+pub use request::{PkiRequestBuilder, PkiRequestToBeSigned, ScepRequest};
+pub use response::ScepResponse;

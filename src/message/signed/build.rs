@@ -1,0 +1,164 @@
+//! Writing SignedData.
+
+use rustls_pki_types::CertificateDer;
+
+use super::algorithm::{digest_of, signature_identifier};
+use super::{SignedAttribute, issuer_and_serial};
+use crate::codec::cms::{AlgorithmIdentifier, Attribute, EncapsulatedContentInfo, SignedAttributes, SignedData, SignerInfo, oids};
+use crate::codec::der::write;
+use crate::crypto::{CryptoError, CryptoProvider, SignatureAlgorithm, SigningKey};
+use crate::message::certificate::Certificate;
+use crate::message::cms_error::CmsError;
+use crate::message::enveloped::digest_oid;
+use crate::terms::oid;
+
+/// Where the signed content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SignedContent<'a> {
+    /// In the message; may be empty, which is not the same as absent.
+    Attached(&'a [u8]),
+    /// Beside the message: the reader must have it.
+    Detached(&'a [u8]),
+    /// There is none: the signature covers the attributes and an empty content.
+    Absent,
+}
+
+/// Signs content with signed attributes.
+#[derive(Debug)]
+pub struct SignedBuilder<'a> {
+    content: SignedContent<'a>,
+    attributes: Vec<SignedAttribute>,
+    certificates: Vec<Vec<u8>>,
+}
+
+impl<'a> SignedBuilder<'a> {
+    /// Content of type id-data to sign.
+    #[must_use]
+    pub fn new(content: SignedContent<'a>) -> Self {
+        Self { content, attributes: Vec::new(), certificates: Vec::new() }
+    }
+
+    /// Adds a signed attribute; contentType and messageDigest are there already.
+    #[must_use]
+    pub fn attribute(mut self, attribute: SignedAttribute) -> Self {
+        self.attributes.push(attribute);
+        self
+    }
+
+    /// Adds a certificate, the signer's as a rule: it is not added by itself.
+    #[must_use]
+    pub fn certificate(mut self, certificate: &CertificateDer<'_>) -> Self {
+        self.certificates.push(certificate.to_vec());
+        self
+    }
+
+    /// What the key of `signer` must sign.
+    ///
+    /// # Errors
+    /// [`CmsError::MissingSlot`] and [`CmsError::Crypto`] from the digest slot.
+    pub fn to_be_signed(
+        self,
+        signer: &Certificate,
+        algorithm: SignatureAlgorithm,
+        provider: &CryptoProvider,
+    ) -> Result<SignedToBeSigned, CmsError> {
+        let digest = digest_of(algorithm);
+        let digest_name = digest_oid(digest).ok_or(CryptoError::Unsupported("this digest in SignedData"))?;
+        let octets = match self.content {
+            SignedContent::Attached(octets) | SignedContent::Detached(octets) => octets,
+            SignedContent::Absent => &[],
+        };
+        let content_digest = provider.digest()?.digest(digest, &[octets])?;
+        let mut attributes = vec![
+            Attribute::single(oid(oids::CONTENT_TYPE), write::oid(&oid(oids::DATA))),
+            Attribute::single(oid(oids::MESSAGE_DIGEST), write::octet_string(content_digest.as_ref())),
+        ];
+        attributes.extend(self.attributes.into_iter().map(|attribute| attribute.0));
+        let attributes = SignedAttributes::new(&attributes);
+        let message = attributes.to_be_verified();
+        // RFC 5754 section 2: SHA-2 identifiers are written without parameters.
+        let digest_algorithm = AlgorithmIdentifier::new(digest_name, None);
+        let data = SignedData {
+            digest_algorithms: vec![digest_algorithm.clone()],
+            encap_content_info: EncapsulatedContentInfo {
+                content_type: oid(oids::DATA),
+                content: match self.content {
+                    SignedContent::Attached(octets) => Some(octets.to_vec()),
+                    SignedContent::Detached(_) | SignedContent::Absent => None,
+                },
+                is_octet_string: true,
+            },
+            certificates: self.certificates,
+            crls: Vec::new(),
+            signer_infos: vec![SignerInfo {
+                sid: issuer_and_serial(signer),
+                digest_algorithm,
+                signed_attrs: Some(attributes),
+                signature_algorithm: signature_identifier(algorithm),
+                signature: Vec::new(),
+            }],
+        };
+        Ok(SignedToBeSigned { data, message, algorithm })
+    }
+
+    /// Signs with `key` and gives the DER of a `ContentInfo`.
+    ///
+    /// # Errors
+    /// As for [`SignedBuilder::to_be_signed`]; [`CmsError::Sign`] from the key.
+    pub async fn sign(
+        self,
+        signer: &Certificate,
+        key: &dyn SigningKey,
+        algorithm: SignatureAlgorithm,
+        provider: &CryptoProvider,
+    ) -> Result<Vec<u8>, CmsError> {
+        let to_be_signed = self.to_be_signed(signer, algorithm, provider)?;
+        let signature = key.sign(to_be_signed.algorithm(), to_be_signed.message()).await?;
+        Ok(to_be_signed.finish(&signature))
+    }
+}
+
+/// A message that lacks only its signature.
+#[derive(Debug)]
+pub struct SignedToBeSigned {
+    data: SignedData,
+    message: Vec<u8>,
+    algorithm: SignatureAlgorithm,
+}
+
+impl SignedToBeSigned {
+    /// The bytes to sign (not their digest): the DER of the signed attributes.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// How to sign them.
+    #[must_use]
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
+    }
+
+    /// The DER of the finished `ContentInfo`.
+    #[must_use]
+    pub fn finish(mut self, signature: &[u8]) -> Vec<u8> {
+        for signer in &mut self.data.signer_infos {
+            signer.signature = signature.to_vec();
+        }
+        self.data.encode()
+    }
+}
+
+/// A message without a signer that carries certificates and CRLs ("degenerate", `.p7b`). DER sorts them: their order says nothing.
+#[must_use]
+pub fn certs_only(certificates: &[CertificateDer<'_>], crls: &[Vec<u8>]) -> Vec<u8> {
+    let data = SignedData {
+        digest_algorithms: Vec::new(),
+        encap_content_info: EncapsulatedContentInfo { content_type: oid(oids::DATA), content: None, is_octet_string: true },
+        certificates: certificates.iter().map(|certificate| certificate.to_vec()).collect(),
+        crls: crls.to_vec(),
+        signer_infos: Vec::new(),
+    };
+    data.encode()
+}

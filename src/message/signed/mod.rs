@@ -1,0 +1,42 @@
+//! Signing and verifying: CMS SignedData (RFC 5652 section 5), and messages that only carry certificates.
+//!
+//! Signing keys may be remote, so writing is split: [`SignedBuilder::to_be_signed`], the key's own `sign`, [`SignedToBeSigned::finish`].
+
+mod algorithm;
+mod attribute;
+mod build;
+mod verify;
+
+pub use super::cms_error::{CmsError, CmsErrorKind};
+pub use attribute::SignedAttribute;
+pub use build::{SignedBuilder, SignedContent, SignedToBeSigned, certs_only};
+pub use verify::{LegacyDigests, Signed, VerifiedSigned, VerifiedSigner, VerifyOptions};
+
+use super::certificate::Certificate;
+use crate::codec::cms::CertificateIdentifier;
+
+/// Names a certificate by issuer and serial number, with the bytes that stand in it.
+pub(crate) fn issuer_and_serial(certificate: &Certificate) -> CertificateIdentifier {
+    CertificateIdentifier::IssuerAndSerialNumber {
+        issuer: certificate.issuer().as_der().to_vec(),
+        serial: certificate.serial_raw().to_vec(),
+    }
+}
+
+/// Whether the identifier names this certificate. Names are compared as bytes first, then as names: some writers recode strings.
+pub(crate) fn identifies(identifier: &CertificateIdentifier, certificate: &Certificate) -> bool {
+    match identifier {
+        CertificateIdentifier::IssuerAndSerialNumber { issuer, serial } => {
+            significant(serial) == significant(certificate.serial_raw())
+                && (issuer == certificate.issuer().as_der()
+                    || super::name::Name::from_der(issuer).is_ok_and(|issuer| issuer.matches(certificate.issuer())))
+        }
+        CertificateIdentifier::SubjectKeyIdentifier(key) => certificate.subject_key_identifier() == Some(key.as_slice()),
+    }
+}
+
+/// A serial number without the zero octets that some writers add.
+fn significant(serial: &[u8]) -> &[u8] {
+    let start = serial.iter().position(|octet| *octet != 0).unwrap_or(serial.len());
+    &serial[start..]
+}

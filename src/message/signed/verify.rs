@@ -1,0 +1,322 @@
+//! Reading and verifying SignedData.
+
+use rustls_pki_types::CertificateDer;
+use subtle::ConstantTimeEq as _;
+
+use super::algorithm::signature_algorithm;
+use super::identifies;
+use crate::codec::cms::{ContentInfo, SignedAttributes, SignedData, SignerInfo, oids};
+use crate::codec::der::{Reader, Rules, Tag, single};
+use crate::crypto::{CryptoError, CryptoProvider, DigestAlgorithm, SignatureAlgorithm};
+use crate::ids::Oid;
+use crate::limits::{Budget, Limits};
+use crate::message::certificate::Certificate;
+use crate::message::cms_error::CmsError;
+use crate::message::enveloped::digest_algorithm;
+use crate::terms::oid;
+
+/// Whether SHA-1 is accepted under a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum LegacyDigests {
+    /// SHA-2 only.
+    #[default]
+    Refuse,
+    /// Also SHA-1, for which chosen-prefix collisions are affordable: only for old peers.
+    AllowSha1,
+}
+
+/// How to verify.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct VerifyOptions<'a> {
+    /// The content when it is not in the message.
+    pub detached: Option<&'a [u8]>,
+    /// Certificates to look for the signer in, beside those in the message.
+    pub certificates: &'a [Certificate],
+    /// Whether SHA-1 is accepted.
+    pub legacy_digests: LegacyDigests,
+}
+
+impl<'a> VerifyOptions<'a> {
+    /// Gives content that is not in the message.
+    #[must_use]
+    pub fn detached(mut self, content: &'a [u8]) -> Self {
+        self.detached = Some(content);
+        self
+    }
+
+    /// Gives certificates beside those in the message.
+    #[must_use]
+    pub fn certificates(mut self, certificates: &'a [Certificate]) -> Self {
+        self.certificates = certificates;
+        self
+    }
+
+    /// Whether SHA-1 is accepted.
+    #[must_use]
+    pub fn legacy_digests(mut self, legacy: LegacyDigests) -> Self {
+        self.legacy_digests = legacy;
+        self
+    }
+}
+
+/// A SignedData message that has been read; nothing about it is verified yet.
+#[derive(Debug)]
+pub struct Signed {
+    data: SignedData,
+    limits: Limits,
+}
+
+impl Signed {
+    /// Reads a `ContentInfo` with SignedData, in DER or BER. PKCS#7 1.5 content that is not an OCTET STRING is read as well.
+    ///
+    /// Signed attributes must hold contentType and messageDigest exactly once with one value (RFC 5652 section 11).
+    ///
+    /// # Errors
+    /// [`CmsError::Malformed`], [`CmsError::ContentType`], [`CmsError::Limit`].
+    pub fn parse(message: &[u8], limits: &Limits) -> Result<Self, CmsError> {
+        let mut budget = Budget::new(limits);
+        let info = ContentInfo::decode(message, &mut budget)?;
+        if info.content_type.as_str() != oids::SIGNED_DATA {
+            return Err(CmsError::ContentType(info.content_type));
+        }
+        let data = SignedData::decode(info.content.ok_or(CmsError::Malformed("there is no content"))?, &mut budget)?;
+        for signer in &data.signer_infos {
+            check_attributes(signer, &data.encap_content_info.content_type, &mut budget)?;
+        }
+        Ok(Self { data, limits: limits.clone() })
+    }
+
+    /// What the content is.
+    #[must_use]
+    pub fn content_type(&self) -> &Oid {
+        &self.data.encap_content_info.content_type
+    }
+
+    /// The content, not verified; `None` when absent. [`Signed::verify`] gives it verified.
+    #[must_use]
+    pub fn unverified_content(&self) -> Option<&[u8]> {
+        self.data.encap_content_info.content.as_deref()
+    }
+
+    /// The certificates in the message's order. Their order says nothing: find a signer by [`Signed::verify`].
+    pub fn certificates(&self) -> impl ExactSizeIterator<Item = CertificateDer<'_>> {
+        self.data.certificates.iter().map(|der| CertificateDer::from(der.as_slice()))
+    }
+
+    /// The DER of the CRLs in the message's order.
+    pub fn crls(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.data.crls.iter().map(Vec::as_slice)
+    }
+
+    /// How many signers there are; none in a message that only carries certificates.
+    #[must_use]
+    pub fn signer_count(&self) -> usize {
+        self.data.signer_infos.len()
+    }
+
+    /// Verifies every signer against the certificate that its identifier names.
+    ///
+    /// That says the holder of that certificate's key signed. Whether the certificate is to be trusted is another question.
+    ///
+    /// # Errors
+    /// [`CmsError::NotSigned`], [`CmsError::Detached`], [`CmsError::SignerNotFound`], [`CmsError::Signature`],
+    /// [`CmsError::UnsupportedAlgorithm`], [`CmsError::WeakAlgorithm`], [`CmsError::MissingSlot`].
+    pub fn verify<'a>(&'a self, options: VerifyOptions<'a>, provider: &CryptoProvider) -> Result<VerifiedSigned<'a>, CmsError> {
+        if self.data.signer_infos.is_empty() {
+            return Err(CmsError::NotSigned);
+        }
+        let content = self.unverified_content().or(options.detached).ok_or(CmsError::Detached)?;
+        let mut signers = Vec::with_capacity(self.data.signer_infos.len());
+        for signer in &self.data.signer_infos {
+            signers.push(self.verify_signer(signer, content, options, provider)?);
+        }
+        Ok(VerifiedSigned { content, signers })
+    }
+
+    fn verify_signer<'a>(
+        &'a self,
+        signer: &'a SignerInfo,
+        content: &[u8],
+        options: VerifyOptions<'_>,
+        provider: &CryptoProvider,
+    ) -> Result<VerifiedSigner<'a>, CmsError> {
+        let certificate = self.signer_certificate(signer, options.certificates)?;
+        let digest = digest_algorithm(&signer.digest_algorithm.algorithm)
+            .ok_or_else(|| CmsError::UnsupportedAlgorithm { role: "digest algorithm", oid: signer.digest_algorithm.algorithm.clone() })?;
+        if digest == DigestAlgorithm::Sha1 && options.legacy_digests != LegacyDigests::AllowSha1 {
+            return Err(CmsError::WeakAlgorithm("SHA-1 (LegacyDigests::AllowSha1)"));
+        }
+        let mut budget = Budget::new(&self.limits);
+        let algorithm = signature_algorithm(&signer.signature_algorithm, digest, certificate.public_key_algorithm(), &mut budget)?;
+        let verification = provider.verification()?;
+        let verify = |message: &[u8]| match verification.verify(algorithm, certificate.spki(), message, &signer.signature) {
+            Ok(()) => Ok(true),
+            Err(error @ CryptoError::Unsupported(_)) => Err(CmsError::Crypto(error)),
+            Err(_) => Ok(false),
+        };
+        let verified = match &signer.signed_attrs {
+            None => {
+                // Without attributes the content itself is signed; content that looks like attributes may be attributes of another message.
+                if looks_like_attributes(content, &mut budget) {
+                    return Err(CmsError::Signature);
+                }
+                verify(content)?
+            }
+            Some(attributes) => {
+                let actual = provider.digest()?.digest(digest, &[content])?;
+                let stated = message_digest(attributes, &mut budget)?;
+                if !bool::from(actual.as_ref().ct_eq(&stated)) {
+                    return Err(CmsError::Signature);
+                }
+                let received = attributes.to_be_verified();
+                verify(&received)? || {
+                    let sorted = attributes.to_be_verified_sorted();
+                    sorted != received && verify(&sorted)?
+                }
+            }
+        };
+        if verified { Ok(VerifiedSigner { certificate, digest, algorithm, signer }) } else { Err(CmsError::Signature) }
+    }
+
+    fn signer_certificate(&self, signer: &SignerInfo, others: &[Certificate]) -> Result<Certificate, CmsError> {
+        let carried = self.data.certificates.iter().filter_map(|der| Certificate::from_der(der, &self.limits).ok());
+        carried.chain(others.iter().cloned()).find(|certificate| identifies(&signer.sid, certificate)).ok_or(CmsError::SignerNotFound)
+    }
+}
+
+/// Content whose signatures have all verified.
+#[derive(Debug)]
+pub struct VerifiedSigned<'a> {
+    content: &'a [u8],
+    signers: Vec<VerifiedSigner<'a>>,
+}
+
+impl<'a> VerifiedSigned<'a> {
+    /// The content.
+    #[must_use]
+    pub fn content(&self) -> &'a [u8] {
+        self.content
+    }
+
+    /// The signers, at least one.
+    #[must_use]
+    pub fn signers(&self) -> &[VerifiedSigner<'a>] {
+        &self.signers
+    }
+
+    /// The signer when there is exactly one.
+    #[must_use]
+    pub fn single_signer(&self) -> Option<&VerifiedSigner<'a>> {
+        match self.signers.as_slice() {
+            [signer] => Some(signer),
+            _ => None,
+        }
+    }
+}
+
+/// A signer whose signature has verified.
+#[derive(Debug)]
+pub struct VerifiedSigner<'a> {
+    certificate: Certificate,
+    digest: DigestAlgorithm,
+    algorithm: SignatureAlgorithm,
+    signer: &'a SignerInfo,
+}
+
+impl<'a> VerifiedSigner<'a> {
+    /// The certificate whose key signed. It is not trusted by that.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// The digest over the content.
+    #[must_use]
+    pub fn digest(&self) -> DigestAlgorithm {
+        self.digest
+    }
+
+    /// The signature algorithm.
+    #[must_use]
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
+    }
+
+    /// Whether attributes were signed beside the content.
+    #[must_use]
+    pub fn has_signed_attributes(&self) -> bool {
+        self.signer.signed_attrs.is_some()
+    }
+
+    /// The value of a signed attribute, as received, tag and length included; `None` when it is absent.
+    ///
+    /// # Errors
+    /// [`CmsError::Malformed`] when the attribute is there twice or has not exactly one value.
+    pub fn attribute(&self, attribute: &Oid) -> Result<Option<&'a [u8]>, CmsError> {
+        match &self.signer.signed_attrs {
+            Some(attributes) => single_value(attributes, attribute),
+            None => Ok(None),
+        }
+    }
+}
+
+fn single_value<'a>(attributes: &'a SignedAttributes, wanted: &Oid) -> Result<Option<&'a [u8]>, CmsError> {
+    let mut found = attributes.attributes.iter().filter(|attribute| attribute.attr_type == *wanted);
+    match (found.next(), found.next()) {
+        (None, _) => Ok(None),
+        (Some(attribute), None) => match attribute.values.as_slice() {
+            [value] => Ok(Some(value)),
+            _ => Err(CmsError::Malformed("a signed attribute has not exactly one value")),
+        },
+        (Some(_), Some(_)) => Err(CmsError::Malformed("a signed attribute is there twice")),
+    }
+}
+
+fn message_digest(attributes: &SignedAttributes, budget: &mut Budget) -> Result<Vec<u8>, CmsError> {
+    let value = single_value(attributes, &oid(oids::MESSAGE_DIGEST))?.ok_or(CmsError::Malformed("there is no messageDigest"))?;
+    let value = single(value, Rules::Ber, budget)?;
+    if value.tag() != Tag::OCTET_STRING {
+        return Err(CmsError::Malformed("messageDigest is not an OCTET STRING"));
+    }
+    Ok(value.octets(budget)?.into_owned())
+}
+
+/// The rules of RFC 5652 sections 5.3 and 11, which a decoder alone does not check.
+fn check_attributes(signer: &SignerInfo, content_type: &Oid, budget: &mut Budget) -> Result<(), CmsError> {
+    let Some(attributes) = &signer.signed_attrs else {
+        // PKCS#7 1.5 signers (Authenticode is not among them) omit attributes over id-data only.
+        return if content_type.as_str() == oids::DATA {
+            Ok(())
+        } else {
+            Err(CmsError::Malformed("signed attributes are missing though the content is not id-data"))
+        };
+    };
+    let stated = single_value(attributes, &oid(oids::CONTENT_TYPE))?.ok_or(CmsError::Malformed("there is no contentType"))?;
+    if single(stated, Rules::Ber, budget)?.oid()?.as_ref() != Some(content_type) {
+        return Err(CmsError::Malformed("contentType is not the type of the content"));
+    }
+    message_digest(attributes, budget)?;
+    if let Some(time) = single_value(attributes, &oid(oids::SIGNING_TIME))? {
+        let time = single(time, Rules::Ber, budget)?;
+        let digits = match time.tag() {
+            Tag::UTC_TIME => 10,
+            Tag::GENERALIZED_TIME => 14,
+            _ => return Err(CmsError::Malformed("signingTime is not a time")),
+        };
+        let octets = time.octets(budget)?;
+        if octets.len() < digits || !octets.iter().take(digits).all(u8::is_ascii_digit) {
+            return Err(CmsError::Malformed("signingTime is not a time"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether content could be taken for signed attributes: a SET whose first value is a SEQUENCE that starts with an object identifier.
+fn looks_like_attributes(content: &[u8], budget: &mut Budget) -> bool {
+    let mut reader = Reader::new(content, Rules::Ber);
+    let Ok(mut set) = reader.set(budget) else { return false };
+    let Ok(mut first) = set.sequence(budget) else { return false };
+    reader.is_empty() && first.expect(Tag::OID, budget).is_ok() && first.expect(Tag::SET, budget).is_ok()
+}
