@@ -44,15 +44,15 @@ pub fn decode_key_usage(value: &[u8], budget: &mut Budget) -> Result<KeyUsage, D
     }
     let first = value.bit_string()?.1.first().copied().unwrap_or(0);
     let bit = |index: u8| first & (0x80 >> index) != 0;
-    let mut usage = KeyUsage::default();
-    usage.digital_signature = bit(0);
-    usage.content_commitment = bit(1);
-    usage.key_encipherment = bit(2);
-    usage.data_encipherment = bit(3);
-    usage.key_agreement = bit(4);
-    usage.key_cert_sign = bit(5);
-    usage.crl_sign = bit(6);
-    Ok(usage)
+    Ok(KeyUsage {
+        digital_signature: bit(0),
+        content_commitment: bit(1),
+        key_encipherment: bit(2),
+        data_encipherment: bit(3),
+        key_agreement: bit(4),
+        key_cert_sign: bit(5),
+        crl_sign: bit(6),
+    })
 }
 
 /// Writes keyUsage.
