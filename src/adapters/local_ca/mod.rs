@@ -1,0 +1,471 @@
+//! A certificate authority in memory. Its key dies with the process and its subject says `TEST ONLY`.
+
+mod faults;
+mod ledger;
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+
+pub use self::faults::{LocalCaFault, LocalCaFaults};
+pub use self::ledger::LedgerEntry;
+use crate::crypto::{CryptoProvider, SignError, SignatureAlgorithm, SigningKey, sign_now};
+use crate::ids::{CaName, IdempotencyKey, Oid, SerialNumber};
+use crate::limits::Limits;
+use crate::message::certificate::{Certificate, CertificateBuilder};
+use crate::message::crl::CrlBuilder;
+use crate::message::csr::Csr;
+use crate::message::name::Name;
+use crate::message::{ToBeSigned, X509Error};
+use crate::ports::{
+    CaCapabilities, CertificateAuthority, CertificatePlan, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, KnownCertificate,
+    LookupAnswer, LookupRequest, PortError, RevokeAnswer, RevokeBy, RevokeCall, StatusRequest,
+};
+use crate::retry::Effect;
+use crate::terms::{KeyAlgorithm, KeyUsage};
+use crate::time::Timestamp;
+
+/// What a [`LocalCa`] does when it is asked again with an idempotency key that it has served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Repeats {
+    /// Answers with the same certificate.
+    #[default]
+    ReturnSame,
+    /// Issues another one, as many real CAs do; the ledger then shows the double.
+    IssueAgain,
+}
+
+/// Why a [`LocalCa`] was not made or did not issue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalCaError {
+    /// A certificate or list was not built, or the provider lacks a slot.
+    #[error(transparent)]
+    X509(#[from] X509Error),
+    /// The CA's key did not sign.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The validity asked for ends before it begins, or beyond the CA's own.
+    #[error("the validity asked for lies outside that of the CA")]
+    Validity,
+}
+
+type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// A CA in memory for tests, examples and trials: real X.509 version 3 certificates and version 2 revocation lists from a key made at start.
+///
+/// Never for production: key and ledger are lost with the process. Subjects are taken from the approved plan as they are.
+pub struct LocalCa {
+    provider: CryptoProvider,
+    name: CaName,
+    key: Arc<dyn SigningKey>,
+    algorithm: SignatureAlgorithm,
+    certificate: Certificate,
+    repeats: Repeats,
+    crl_uri: Option<String>,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ledger: Vec<LedgerEntry>,
+    by_key: HashMap<IdempotencyKey, usize>,
+    by_public_key: HashMap<[u8; 32], usize>,
+    by_serial: HashMap<SerialNumber, usize>,
+    pending: HashMap<String, Pending>,
+    faults: LocalCaFaults,
+    crl_number: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Pending {
+    key: IdempotencyKey,
+    spki: Vec<u8>,
+    plan: CertificatePlan,
+    polls_left: u32,
+}
+
+impl LocalCa {
+    /// A self-signed CA with a fresh key, on this machine's clock, valid for ten years.
+    ///
+    /// # Errors
+    /// [`LocalCaError`] when the provider cannot generate, load or use such a key.
+    pub fn new(provider: CryptoProvider, name: CaName, algorithm: KeyAlgorithm) -> Result<Self, LocalCaError> {
+        Self::with_clock(provider, name, algorithm, Timestamp::system_now)
+    }
+
+    /// As [`LocalCa::new`], on another clock.
+    ///
+    /// # Errors
+    /// As [`LocalCa::new`].
+    pub fn with_clock(
+        provider: CryptoProvider,
+        name: CaName,
+        algorithm: KeyAlgorithm,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Result<Self, LocalCaError> {
+        let generated = provider.key_generation().map_err(X509Error::from)?.generate(algorithm).map_err(X509Error::Crypto)?;
+        let key = provider.signing_keys().map_err(X509Error::from)?.load(&generated).map_err(X509Error::Crypto)?;
+        let algorithm = key.algorithms().first().copied().ok_or(X509Error::UnsupportedSignature)?;
+        let quoted = name.as_str().replace('"', "\"\"");
+        let subject = Name::parse_cert_str(&format!("CN=\"{quoted}\",O=TEST ONLY do not trust"))
+            .map_err(|_| X509Error::CannotBuild("the CA's name does not fit a subject"))?;
+        let (spki, now) = (key.public_key(), clock());
+        let year = Duration::from_secs(365 * 86_400);
+        let not_before = now.saturating_sub(Duration::from_secs(86_400));
+        let signed = CertificateBuilder::new(subject, &spki, not_before, now.saturating_add(10 * year), random_serial(&provider)?)
+            .ca(None)
+            .key_identifiers_of(&provider, &spki)?
+            .to_be_signed(algorithm)?;
+        let certificate = Certificate::from_der(&sign(key.as_ref(), signed)?, &Limits::default())?;
+        let (clock, state) = (Arc::new(clock), Mutex::default());
+        Ok(Self { provider, name, key, algorithm, certificate, repeats: Repeats::default(), crl_uri: None, clock, state })
+    }
+
+    /// What a repeated request gets.
+    #[must_use]
+    pub fn repeats(mut self, repeats: Repeats) -> Self {
+        self.repeats = repeats;
+        self
+    }
+
+    /// Puts a CRL distribution point into certificates issued from now on.
+    #[must_use]
+    pub fn crl_distribution_point(mut self, uri: impl Into<String>) -> Self {
+        self.crl_uri = Some(uri.into());
+        self
+    }
+
+    /// Answers to another name from now on; the subject of its certificates stays.
+    #[must_use]
+    pub fn renamed(mut self, name: CaName) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Makes the coming calls fail as planned; replaces what was planned before.
+    pub fn inject_faults(&self, faults: LocalCaFaults) {
+        self.state().faults = faults;
+    }
+
+    /// The name that requests must carry.
+    #[must_use]
+    pub fn name(&self) -> &CaName {
+        &self.name
+    }
+
+    /// The CA's own certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Every certificate issued so far, in order: to judge what was lost or doubled.
+    #[must_use]
+    pub fn issued(&self) -> Vec<LedgerEntry> {
+        self.state().ledger.clone()
+    }
+
+    /// Issues a certificate without any approval, for what tests and examples need beside the connector: an RA, a device that receives,
+    /// a server. It is no CA certificate, it has no names but its subject, and only this in-memory CA can do it.
+    ///
+    /// # Errors
+    /// [`LocalCaError::Validity`] when it would outlive the CA; [`LocalCaError`] when it cannot be built.
+    pub fn issue_service_certificate(
+        &self,
+        subject: Name,
+        spki: &[u8],
+        usage: KeyUsage,
+        purposes: &[Oid],
+        validity: Duration,
+    ) -> Result<Certificate, LocalCaError> {
+        let now = (self.clock)();
+        let not_after = now.saturating_add(validity);
+        if not_after > self.certificate.not_after() {
+            return Err(LocalCaError::Validity);
+        }
+        let usage = KeyUsage { key_cert_sign: false, crl_sign: false, ..usage };
+        let builder = self.builder(subject, spki, now, not_after)?.key_usage(usage).extended_key_usage(purposes);
+        let certificate = self.sign_certificate(builder)?;
+        let entry = LedgerEntry::new(&self.provider, &certificate, None)?;
+        self.state().record(entry);
+        Ok(certificate)
+    }
+
+    fn builder(&self, subject: Name, spki: &[u8], now: Timestamp, not_after: Timestamp) -> Result<CertificateBuilder, LocalCaError> {
+        // Five minutes for devices whose clocks are behind.
+        let not_before = now.saturating_sub(Duration::from_secs(300)).max(self.certificate.not_before());
+        let builder = CertificateBuilder::new(subject, spki, not_before, not_after, random_serial(&self.provider)?)
+            .issuer(self.certificate.subject().clone())
+            .end_entity();
+        Ok(match &self.crl_uri {
+            Some(uri) => builder.crl_distribution_point(uri)?,
+            None => builder,
+        })
+    }
+
+    fn sign_certificate(&self, builder: CertificateBuilder) -> Result<Certificate, LocalCaError> {
+        let signed = builder.key_identifiers_of(&self.provider, self.certificate.spki())?.to_be_signed(self.algorithm)?;
+        Ok(Certificate::from_der(&sign(self.key.as_ref(), signed)?, &Limits::default())?)
+    }
+
+    /// Issues what a plan asks for and enters it in the ledger.
+    fn issue_plan(&self, key: IdempotencyKey, spki: &[u8], plan: &CertificatePlan, fault: &LocalCaFault) -> Result<Issued, LocalCaError> {
+        let now = (self.clock)();
+        let mut not_after = plan.not_after;
+        if let LocalCaFault::LongerValidity(by) = fault {
+            not_after = not_after.saturating_add(*by);
+        }
+        not_after = not_after.min(self.certificate.not_after());
+        let spki = match fault {
+            LocalCaFault::WrongKey => self.other_key()?,
+            _ => spki.to_vec(),
+        };
+        let mut purposes = plan.extended_key_usage.clone();
+        if let LocalCaFault::ExtraExtendedKeyUsage(extra) = fault {
+            purposes.push(extra.clone());
+        }
+        let sid = plan.sid_extension.clone().filter(|_| !matches!(fault, LocalCaFault::DropSid));
+        let builder = self
+            .builder(Name::from_der(&plan.subject)?, &spki, now, not_after)?
+            .key_usage(plan.key_usage)
+            .extended_key_usage(&purposes)
+            .subject_alt_names(&plan.subject_alt_names)
+            .sid(sid);
+        let certificate = self.sign_certificate(builder)?;
+        let entry = LedgerEntry::new(&self.provider, &certificate, Some(key))?;
+        let issued = self.answer(&entry);
+        self.state().record(entry);
+        Ok(issued)
+    }
+
+    fn other_key(&self) -> Result<Vec<u8>, LocalCaError> {
+        let generated =
+            self.provider.key_generation().map_err(X509Error::from)?.generate(KeyAlgorithm::EcP256).map_err(X509Error::Crypto)?;
+        let key = self.provider.signing_keys().map_err(X509Error::from)?.load(&generated).map_err(X509Error::Crypto)?;
+        Ok(key.public_key().to_vec())
+    }
+
+    fn answer(&self, entry: &LedgerEntry) -> Issued {
+        Issued::new(entry.certificate.clone())
+            .with_chain(vec![self.certificate.der().clone()])
+            .with_ca_side_id(format!("local-{}", entry.serial))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The approval covers this request, and the request holds its key: the CA does not trust its caller to have looked.
+    fn check(&self, request: &IssueRequest<'_>) -> Result<Csr, PortError> {
+        let approval = request.approved.subject();
+        if approval.ca != self.name || request.plan.ca != self.name {
+            return Err(PortError::misconfigured("the request is for another CA; check the CA name in the configuration"));
+        }
+        if request.approved.expires() <= (self.clock)() {
+            return Err(PortError::rejected("the approval has expired"));
+        }
+        let digest = self.digest(request.csr)?;
+        if approval.csr_digest != digest || approval.template != request.plan.template {
+            return Err(PortError::rejected("the approval is for another request"));
+        }
+        let malformed = |error: X509Error| PortError::rejected("the certification request was refused").with_source(error);
+        let csr = Csr::from_der(request.csr, &Limits::default()).map_err(malformed)?;
+        csr.verify_self_signature(&self.provider).map_err(malformed)?;
+        Ok(csr)
+    }
+
+    fn digest(&self, bytes: &[u8]) -> Result<[u8; 32], PortError> {
+        ledger::sha256(&self.provider, bytes).map_err(|error| PortError::misconfigured("the CA cannot hash").with_source(error))
+    }
+}
+
+impl fmt::Debug for LocalCa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalCa").field("name", &self.name).field("subject", self.certificate.subject()).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn record(&mut self, entry: LedgerEntry) {
+        let index = self.ledger.len();
+        if let Some(key) = entry.idempotency_key {
+            self.by_key.insert(key, index);
+        }
+        self.by_public_key.insert(entry.public_key_digest, index);
+        self.by_serial.insert(entry.serial.clone(), index);
+        self.ledger.push(entry);
+    }
+
+    fn pending_of(&self, key: IdempotencyKey) -> Option<&str> {
+        self.pending.iter().find(|(_, pending)| pending.key == key).map(|(id, _)| id.as_str())
+    }
+}
+
+/// How long a caller waits before it asks about a pending request.
+const POLL_AFTER: Duration = Duration::from_secs(1);
+
+#[async_trait]
+impl CertificateAuthority for LocalCa {
+    fn capabilities(&self) -> CaCapabilities {
+        CaCapabilities {
+            idempotent_issue: self.repeats == Repeats::ReturnSame,
+            find: true,
+            in_flight: Duration::ZERO,
+            revoke_by: vec![RevokeBy::Serial, RevokeBy::Certificate, RevokeBy::CaSideId],
+            lookup_by_serial: true,
+            sid_extension: true,
+            uri_san: true,
+            pending: true,
+        }
+    }
+
+    async fn issue(&self, request: IssueRequest<'_>) -> Result<IssueAnswer, PortError> {
+        let csr = self.check(&request)?;
+        let fault = {
+            let mut state = self.state();
+            if self.repeats == Repeats::ReturnSame {
+                if let Some(entry) = state.by_key.get(&request.key).and_then(|index| state.ledger.get(*index)) {
+                    return Ok(IssueAnswer::Issued(Box::new(self.answer(entry))));
+                }
+                if let Some(poll_id) = state.pending_of(request.key) {
+                    return Ok(IssueAnswer::Pending { poll_id: poll_id.to_owned(), after: POLL_AFTER });
+                }
+            }
+            state.faults.next_issue()
+        };
+        match fault {
+            LocalCaFault::FailTransiently => return Err(PortError::transient("the CA is busy (injected)").with_effect(Effect::None)),
+            LocalCaFault::Reject => return Err(PortError::rejected("denied by policy module (injected)").with_code("0x80094012")),
+            LocalCaFault::Misconfigured => {
+                return Err(PortError::misconfigured("template not supported (injected)").with_code("0x80094800"));
+            }
+            LocalCaFault::Pending { polls } => {
+                let mut state = self.state();
+                let poll_id = format!("local-pending-{}", request.key);
+                let (spki, plan) = (csr.spki().to_vec(), request.plan.clone());
+                state.pending.insert(poll_id.clone(), Pending { key: request.key, spki, plan, polls_left: polls });
+                return Ok(IssueAnswer::Pending { poll_id, after: POLL_AFTER });
+            }
+            _ => {}
+        }
+        let issued = self.issue_plan(request.key, csr.spki(), request.plan, &fault).map_err(refused)?;
+        match fault {
+            LocalCaFault::LoseAnswer => Err(PortError::transient("the connection broke after the request was sent (injected)")),
+            _ => Ok(IssueAnswer::Issued(Box::new(issued))),
+        }
+    }
+
+    async fn status(&self, request: StatusRequest<'_>) -> Result<IssueAnswer, PortError> {
+        let pending = {
+            let mut state = self.state();
+            match state.pending.get_mut(request.poll_id) {
+                Some(pending) if pending.polls_left > 0 => {
+                    pending.polls_left -= 1;
+                    return Ok(IssueAnswer::Pending { poll_id: request.poll_id.to_owned(), after: POLL_AFTER });
+                }
+                Some(_) => state.pending.remove(request.poll_id),
+                None => {
+                    let entry = state.by_key.get(&request.key).and_then(|index| state.ledger.get(*index));
+                    return match entry {
+                        Some(entry) => Ok(IssueAnswer::Issued(Box::new(self.answer(entry)))),
+                        None => Err(PortError::rejected("there is no such pending request")),
+                    };
+                }
+            }
+        };
+        let Some(pending) = pending else { return Err(PortError::rejected("there is no such pending request")) };
+        let issued = self.issue_plan(pending.key, &pending.spki, &pending.plan, &LocalCaFault::None).map_err(refused)?;
+        Ok(IssueAnswer::Issued(Box::new(issued)))
+    }
+
+    async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError> {
+        let digest = self.digest(request.public_key)?;
+        let state = self.state();
+        let index = state.by_key.get(&request.key).or_else(|| state.by_public_key.get(&digest));
+        Ok(match index.and_then(|index| state.ledger.get(*index)) {
+            Some(entry) => FindAnswer::Found(Box::new(self.answer(entry))),
+            None if state.pending_of(request.key).is_some() => FindAnswer::CannotTell,
+            None => FindAnswer::Absent,
+        })
+    }
+
+    async fn lookup(&self, request: LookupRequest<'_>) -> Result<LookupAnswer, PortError> {
+        let state = self.state();
+        Ok(match state.by_serial.get(request.serial).and_then(|index| state.ledger.get(*index)) {
+            Some(entry) => {
+                let issued = self.answer(entry);
+                LookupAnswer::Found(Box::new(KnownCertificate::new(Some(issued.certificate), issued.ca_side_id)))
+            }
+            None => LookupAnswer::Absent,
+        })
+    }
+
+    async fn revoke(&self, request: RevokeCall<'_>) -> Result<RevokeAnswer, PortError> {
+        let now = (self.clock)();
+        let mut state = self.state();
+        if state.faults.next_revocation_fails() {
+            return Err(PortError::transient("the CA is busy (injected)"));
+        }
+        let Some(index) = state.by_serial.get(request.serial).copied() else { return Ok(RevokeAnswer::UnknownSerial) };
+        match state.ledger.get_mut(index) {
+            None => Ok(RevokeAnswer::UnknownSerial),
+            Some(entry) if entry.revoked.is_some() => Ok(RevokeAnswer::AlreadyRevoked),
+            Some(entry) => {
+                entry.revoked = Some((now, request.reason));
+                Ok(RevokeAnswer::Revoked)
+            }
+        }
+    }
+
+    async fn chain(&self) -> Result<Vec<CertificateDer<'static>>, PortError> {
+        Ok(vec![self.certificate.der().clone()])
+    }
+
+    async fn crl(&self) -> Result<CertificateRevocationListDer<'static>, PortError> {
+        let now = (self.clock)();
+        let builder = {
+            let mut state = self.state();
+            state.crl_number += 1;
+            let week = now.saturating_add(Duration::from_secs(7 * 86_400));
+            let mut builder = CrlBuilder::new(self.certificate.subject().clone(), now, week, state.crl_number);
+            if let Some(identifier) = self.certificate.subject_key_identifier() {
+                builder = builder.authority_key_identifier(identifier);
+            }
+            for entry in &state.ledger {
+                if let Some((date, reason)) = entry.revoked {
+                    builder = builder.revoked(entry.serial.clone(), date, reason);
+                }
+            }
+            builder
+        };
+        let signed = builder.to_be_signed(self.algorithm).map_err(|error| refused(error.into()))?;
+        sign(self.key.as_ref(), signed).map(CertificateRevocationListDer::from).map_err(refused)
+    }
+}
+
+fn refused(error: LocalCaError) -> PortError {
+    match error {
+        LocalCaError::Sign(SignError::Unavailable(_)) => PortError::transient("the CA's key is unavailable").with_effect(Effect::None),
+        error => PortError::rejected(format!("the CA cannot issue this: {error}")),
+    }
+}
+
+fn sign(key: &dyn SigningKey, signed: ToBeSigned) -> Result<Vec<u8>, LocalCaError> {
+    let signature = sign_now(key, signed.algorithm(), signed.message())?;
+    Ok(signed.finish(&signature))
+}
+
+/// 128 random bits (at least 64 are demanded by the CA/Browser Forum's Baseline Requirements, section 7.1).
+fn random_serial(provider: &CryptoProvider) -> Result<SerialNumber, LocalCaError> {
+    let mut bytes = [0u8; 16];
+    provider.random().map_err(X509Error::from)?.fill(&mut bytes).map_err(X509Error::Crypto)?;
+    let serial = SerialNumber::from_be_bytes(&bytes).map_err(|_| X509Error::CannotBuild("the random serial number is zero"))?;
+    Ok(serial)
+}
