@@ -35,6 +35,7 @@ pub mod health;
 pub mod ids;
 pub mod limits;
 pub mod message;
+pub mod policy;
 pub mod ports;
 pub mod retry;
 #[cfg(feature = "revoke")]

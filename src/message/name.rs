@@ -115,6 +115,11 @@ impl Name {
         self.rdns.iter().flatten().filter(of_type).filter_map(|attribute| attribute.text.as_deref())
     }
 
+    /// Every attribute in the order of the encoding: its type, absent when an arc is over 32 bits, and its value, absent when it is not text.
+    pub fn attributes(&self) -> impl Iterator<Item = (Option<&Oid>, Option<&str>)> {
+        self.rdns.iter().flatten().map(|attribute| (attribute.oid.as_ref(), attribute.text.as_deref()))
+    }
+
     /// Whether both are the same name: string types, letter case and white space at the ends and in multiples do not matter
     /// (RFC 5280 section 7.1, with lower-casing in place of stringprep). The order of RDNs matters, that within an RDN does not.
     #[must_use]
