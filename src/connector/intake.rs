@@ -145,8 +145,13 @@ fn sort(
     taken: &mut Taken,
 ) {
     let now = inner.now();
-    let standing = standing(row.as_ref().map(|row| row.state));
+    let mut standing = standing(row.as_ref().map(|row| row.state));
     let mut row = row.unwrap_or_else(|| Row::new(row_key(key), item.meta.flow, now, SealedBlob::new(Vec::new())));
+    if row.state == RowState::Acknowledged && inner.open_outcome(&row).is_some_and(|outcome| outcome.is_offered_again()) {
+        // The queue was told to offer it again, and does: worked on anew.
+        standing = Standing::Resume;
+        row.attempt = 0;
+    }
     if standing != Standing::New {
         row.delivery = row.delivery.saturating_add(1);
     }

@@ -471,6 +471,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the service offers the request again after this: a revocation that failed for a reason that may pass (B.2, codes from 4100).
+    /// The connector then works on it anew; every other finished request is only answered again.
+    #[must_use]
+    pub fn is_offered_again(&self) -> bool {
+        matches!(self, Self::Revoke(RevokeResult { error: Some(error), .. }) if error.is_retryable())
+    }
+
     /// Why it failed, when it did.
     #[must_use]
     pub fn failure(&self) -> Option<String> {

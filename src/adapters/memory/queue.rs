@@ -117,7 +117,7 @@ impl InMemoryQueue {
         open
     }
 
-    /// Ledger: the first accepted result of each request.
+    /// Ledger: the first accepted result of each request; the last one where the one before made the service offer the request again.
     #[must_use]
     pub fn accepted(&self) -> HashMap<(Flow, RequestId), Outcome> {
         self.lock().accepted.clone()
@@ -166,12 +166,12 @@ impl State {
             return CompleteAnswer::Refused("no such request was delivered".to_owned());
         }
         match self.accepted.get(&key) {
-            Some(accepted) if *accepted != outcome => {
+            Some(accepted) if *accepted != outcome && !accepted.is_offered_again() => {
                 self.changed.push(key.1);
                 CompleteAnswer::Refused("another result was accepted before".to_owned())
             }
-            Some(_) => CompleteAnswer::Accepted,
-            None => {
+            Some(accepted) if *accepted == outcome => CompleteAnswer::Accepted,
+            _ => {
                 self.accepted.insert(key, outcome);
                 CompleteAnswer::Accepted
             }
