@@ -9,6 +9,7 @@ pub mod enveloped;
 pub mod name;
 pub mod path;
 pub mod pfx;
+pub mod public_key;
 pub mod reencrypt;
 pub mod scep;
 pub mod signed;
