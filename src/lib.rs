@@ -27,6 +27,8 @@ pub(crate) mod codec;
 #[cfg(feature = "_internals")]
 #[doc(hidden)]
 pub mod codec;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod connector;
 pub mod crypto;
 pub mod event;
