@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use intune_connector::crypto::CryptoProvider;
 use intune_connector::limits::Limits;
+use intune_connector::message::certificate::Certificate;
 use intune_connector::message::pfx::{self, OpenedPfx, PfxContents, PfxError, PfxPasswords, Protection};
 use intune_connector::secret::Password;
 use serde_json::{Value, json};
@@ -141,6 +142,12 @@ fn opened_report(opened: &OpenedPfx) -> Value {
         json!({
             "friendly_name": certificate.friendly_name,
             "local_key_id": certificate.local_key_id.as_deref().map(hex),
+            "subject": parsed(certificate).map(|parsed| parsed.subject().to_string()),
+            "issuer": parsed(certificate).map(|parsed| parsed.issuer().to_string()),
+            "serial": parsed(certificate).map(|parsed| hex(parsed.serial_raw())),
+            "not_after": parsed(certificate).map(|parsed| parsed.not_after().to_string()),
+            "public_key": parsed(certificate).map(|parsed| format!("{:?}", parsed.public_key_algorithm())),
+            "thumbprint": parsed(certificate).and_then(|parsed| parsed.thumbprint(&provider()).ok()).map(|thumbprint| thumbprint.to_string()),
             "length": certificate.der.len(),
             "protection": protection(&certificate.protection),
             "attributes": attributes(&certificate.attributes),
@@ -157,6 +164,11 @@ fn opened_report(opened: &OpenedPfx) -> Value {
         "trailing_bytes": contents.trailing_bytes,
         "error": null,
     })
+}
+
+/// `None` when it is not a well-formed certificate: the file still opens.
+fn parsed(certificate: &pfx::PfxCertificate) -> Option<Certificate> {
+    Certificate::from_der(&certificate.der, &Limits::default()).ok()
 }
 
 fn index_of(contents: &PfxContents, wanted: &pfx::PfxCertificate) -> Option<usize> {
@@ -199,6 +211,9 @@ fn print_plainly(file: &str, report: &Value) {
                 (protection, _) => format!("{}, {} iterations", plain(&protection["scheme"]), protection["iterations"]),
             };
             println!("  {title:<12} {index}: {name}, {how}");
+            if let Some(subject) = entry["subject"].as_str() {
+                println!("               {subject}, valid until {}, {}", plain(&entry["not_after"]), plain(&entry["public_key"]));
+            }
             if member == "keys" {
                 match &entry["identity"] {
                     Value::Null => println!("               has no certificate in this file"),

@@ -1,6 +1,7 @@
 //! Writing a PFX: DER, one shrouded key, leaf first and then its issuers.
 
 use rustls_pki_types::CertificateDer;
+use zeroize::Zeroizing;
 
 use super::derive::{self, Purpose};
 use super::error::PfxError;
@@ -26,24 +27,21 @@ pub enum PfxProfile {
     /// Weak by today's measure, so use it with random passwords of at least 128 bits only, but read nearly everywhere: all of the
     /// above, Android, macOS, old Windows. Needs 3DES in the crypto provider: feature `legacy-ciphers`.
     Compat,
+    /// As [`Modern`](Self::Modern), but with PBMAC1 (RFC 9579, HMAC-SHA-256) as MAC: no SHA-1-era derivation anywhere.
+    ///
+    /// Opt-in for readers that are known to take it: OpenSSL 3.4 and later, new NSS, GnuTLS and Bouncy Castle. No device platform does.
+    Pbmac1,
 }
 
 impl PfxProfile {
-    /// The iteration count when none is given: 10,000 for [`Modern`](Self::Modern), as Java writes, since a file costs its reader
+    /// The iteration count when none is given: 10,000 for [`Modern`](Self::Modern) and [`Pbmac1`](Self::Pbmac1), as Java writes, since a file costs its reader
     /// three derivations and slow devices should not wait for seconds; 2,048 for [`Compat`](Self::Compat), as OpenSSL writes, since
     /// old readers are the point of it. With random passwords of 128 bits the count does not matter; raise it for human ones.
     #[must_use]
     pub const fn default_iterations(self) -> u32 {
         match self {
-            Self::Modern => 10_000,
+            Self::Modern | Self::Pbmac1 => 10_000,
             Self::Compat => 2_048,
-        }
-    }
-
-    const fn mac_digest(self) -> (DigestAlgorithm, &'static str) {
-        match self {
-            Self::Modern => (DigestAlgorithm::Sha256, oid::SHA256),
-            Self::Compat => (DigestAlgorithm::Sha1, oid::SHA1),
         }
     }
 }
@@ -151,23 +149,35 @@ impl<'a> PfxBuilder<'a> {
 
     fn encrypt(&self, plaintext: &[u8], password: &str, provider: &CryptoProvider) -> Result<Encrypted, PfxError> {
         match self.profile {
-            PfxProfile::Modern => self.encrypt_pbes2(plaintext, password, provider),
+            PfxProfile::Modern | PfxProfile::Pbmac1 => self.encrypt_pbes2(plaintext, password, provider),
             PfxProfile::Compat => self.encrypt_pbes1(plaintext, password, provider),
         }
     }
 
-    /// AES-256-CBC under PBKDF2-HMAC-SHA-256: PRF explicit with NULL parameters, key length omitted.
+    /// AES-256-CBC under PBKDF2-HMAC-SHA-256, key length omitted.
     fn encrypt_pbes2(&self, plaintext: &[u8], password: &str, provider: &CryptoProvider) -> Result<Encrypted, PfxError> {
-        let salt = random::<PBKDF2_SALT>(provider)?;
         let iv = random::<16>(provider)?;
-        let mut own = Budget::new(&Limits::default());
-        let key = derive::pbkdf2(provider, DigestAlgorithm::Sha256, password.as_bytes(), &salt, self.iterations, 32, &mut own)?;
+        let (key, kdf) = self.pbkdf2(password, KeyLength::Omitted, provider)?;
         let ciphertext = provider.content_cipher()?.encrypt(ContentCipherAlgorithm::Aes256Cbc, &key, &iv, plaintext)?;
-        let prf = der::sequence(&[&der::oid(oid::HMAC_SHA256), &der::null()]);
-        let kdf = der::sequence(&[&der::octet_string(&salt), &der::integer(self.iterations), &prf]);
-        let kdf = der::sequence(&[&der::oid(oid::PBKDF2), &kdf]);
         let cipher = der::sequence(&[&der::oid(oid::AES_256_CBC), &der::octet_string(&iv)]);
         Ok(Encrypted { algorithm: der::sequence(&[&der::oid(oid::PBES2), &der::sequence(&[&kdf, &cipher])]), ciphertext })
+    }
+
+    /// A key of 32 bytes and the AlgorithmIdentifier of its derivation: PRF explicit, with NULL parameters.
+    fn pbkdf2(&self, password: &str, key_length: KeyLength, provider: &CryptoProvider) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), PfxError> {
+        const LENGTH: u8 = 32;
+        let salt = random::<PBKDF2_SALT>(provider)?;
+        // What is written costs what the caller asked for: the budget only guards reading.
+        let mut own = Budget::new(&Limits::default());
+        let password = password.as_bytes();
+        let key = derive::pbkdf2(provider, DigestAlgorithm::Sha256, password, &salt, self.iterations, usize::from(LENGTH), &mut own)?;
+        let prf = der::sequence(&[&der::oid(oid::HMAC_SHA256), &der::null()]);
+        let length = match key_length {
+            KeyLength::Omitted => Vec::new(),
+            KeyLength::Written => der::integer(u32::from(LENGTH)),
+        };
+        let parameters = der::sequence(&[&der::octet_string(&salt), &der::integer(self.iterations), &length, &prf]);
+        Ok((key, der::sequence(&[&der::oid(oid::PBKDF2), &parameters])))
     }
 
     fn encrypt_pbes1(&self, plaintext: &[u8], password: &str, provider: &CryptoProvider) -> Result<Encrypted, PfxError> {
@@ -187,15 +197,45 @@ impl<'a> PfxBuilder<'a> {
 
     /// The MAC's count equals the encryption's: a smaller one would be where the password is guessed.
     fn mac_data(&self, auth_safe: &[u8], password: &str, provider: &CryptoProvider) -> Result<Vec<u8>, PfxError> {
-        let (digest, digest_oid) = self.profile.mac_digest();
+        match self.profile {
+            PfxProfile::Modern => self.pkcs12_mac(DigestAlgorithm::Sha256, auth_safe, password, provider),
+            PfxProfile::Compat => self.pkcs12_mac(DigestAlgorithm::Sha1, auth_safe, password, provider),
+            PfxProfile::Pbmac1 => self.pbmac1(auth_safe, password, provider),
+        }
+    }
+
+    fn pkcs12_mac(
+        &self,
+        digest: DigestAlgorithm,
+        auth_safe: &[u8],
+        password: &str,
+        provider: &CryptoProvider,
+    ) -> Result<Vec<u8>, PfxError> {
         let salt = random::<MAC_SALT>(provider)?;
         let password = password::bmp(password, true);
         let key = derive::pkcs12(provider, digest, Purpose::MacKey, &password, &salt, self.iterations, digest.output_len())?;
         let mac = provider.hmac()?.hmac(digest, &key, &[auth_safe])?;
-        let algorithm = der::sequence(&[&der::oid(digest_oid), &der::null()]);
+        let algorithm = der::sequence(&[&der::oid(derive::digest_oid(digest)), &der::null()]);
         let digest_info = der::sequence(&[&algorithm, &der::octet_string(mac.as_ref())]);
         Ok(der::sequence(&[&digest_info, &der::octet_string(&salt), &der::integer(self.iterations)]))
     }
+
+    /// The salt outside the parameters is not used and says so, as in the samples of RFC 9579; the unused count is left at its default.
+    fn pbmac1(&self, auth_safe: &[u8], password: &str, provider: &CryptoProvider) -> Result<Vec<u8>, PfxError> {
+        let (key, kdf) = self.pbkdf2(password, KeyLength::Written, provider)?;
+        let mac = provider.hmac()?.hmac(DigestAlgorithm::Sha256, &key, &[auth_safe])?;
+        let hmac = der::sequence(&[&der::oid(oid::HMAC_SHA256), &der::null()]);
+        let algorithm = der::sequence(&[&der::oid(oid::PBMAC1), &der::sequence(&[&kdf, &hmac])]);
+        let digest_info = der::sequence(&[&algorithm, &der::octet_string(mac.as_ref())]);
+        Ok(der::sequence(&[&digest_info, &der::octet_string(b"NOT USED")]))
+    }
+}
+
+/// Whether PBKDF2's parameters say how long the key is: PBMAC1 demands it, PBES2 readers are safest without.
+#[derive(Debug, Clone, Copy)]
+enum KeyLength {
+    Omitted,
+    Written,
 }
 
 struct Encrypted {

@@ -1,6 +1,6 @@
 //! Key derivations, each charged to the budget before it runs.
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::PfxError;
 use crate::codec::pkcs12::oid;
@@ -92,8 +92,9 @@ pub(super) fn pbkdf1(
     let slot = provider.digest()?;
     let mut value = Zeroizing::new(slot.digest(digest, &[password, salt])?.as_ref().to_vec());
     for _ in 1..iterations {
-        let next = slot.digest(digest, &[&value])?;
+        let mut next = slot.digest(digest, &[&value])?;
         value.copy_from_slice(next.as_ref());
+        next.zeroize();
     }
     Ok(value)
 }

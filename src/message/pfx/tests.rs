@@ -1,11 +1,15 @@
 //! What other programs cannot be made to write: structures put together by hand around real keys.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use rustls_pki_types::CertificateDer;
 
 use super::*;
 use crate::codec::pkcs12::{ber, der, oid};
-use crate::crypto::CryptoProvider;
+use crate::crypto::{ContentCipher, ContentCipherAlgorithm, CryptoError, CryptoProvider};
 use crate::limits::Limits;
 use crate::secret::{Password, PrivateKeyPkcs8, SecretBytes};
 use crate::terms::KeyAlgorithm;
@@ -91,9 +95,10 @@ fn attribute(id: &str, value: &[u8]) -> Vec<u8> {
 #[test]
 fn what_each_profile_writes_reads_back_whole() {
     let sample = Sample::new();
-    for profile in [PfxProfile::Modern, PfxProfile::Compat] {
+    for profile in [PfxProfile::Modern, PfxProfile::Compat, PfxProfile::Pbmac1] {
         let opened = open(sample.build(profile).secret_bytes(), "hunter2").unwrap().into_mac_verified().unwrap();
         assert_eq!(opened.mac().iterations(), profile.default_iterations());
+        assert_eq!(opened.mac().is_pbmac1(), profile == PfxProfile::Pbmac1);
         let identity = opened.identity().unwrap();
         assert_eq!(identity.key.key.secret_pkcs8_der(), sample.key.secret_pkcs8_der());
         assert_eq!(identity.key.friendly_name.as_deref(), Some("Łukasz"));
@@ -288,6 +293,36 @@ fn a_provider_without_ciphers_says_what_it_lacks() {
     assert!(error.to_string().contains("bare"), "{error}");
 }
 
+/// Ciphers as a build without the feature `legacy-ciphers` has them.
+#[derive(Debug)]
+struct AesOnly;
+
+impl ContentCipher for AesOnly {
+    fn supports(&self, algorithm: ContentCipherAlgorithm) -> bool {
+        algorithm == ContentCipherAlgorithm::Aes256Cbc
+    }
+    fn encrypt(&self, algorithm: ContentCipherAlgorithm, key: &[u8], iv: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        provider().content_cipher().unwrap().encrypt(algorithm, key, iv, plaintext)
+    }
+    fn decrypt(&self, algorithm: ContentCipherAlgorithm, key: &[u8], iv: &[u8], ciphertext: &[u8]) -> Result<SecretBytes, CryptoError> {
+        provider().content_cipher().unwrap().decrypt(algorithm, key, iv, ciphertext)
+    }
+}
+
+#[test]
+fn without_legacy_ciphers_compat_is_refused_by_name_in_both_directions() {
+    let sample = Sample::new();
+    let aes_only = provider().with_content_cipher(Arc::new(AesOnly));
+    assert!(sample.builder(PfxProfile::Modern).build(&"hunter2".into(), &aes_only).is_ok());
+    let not_written = sample.builder(PfxProfile::Compat).build(&"hunter2".into(), &aes_only).unwrap_err();
+    let file = sample.build(PfxProfile::Compat);
+    let not_read = super::open(file.secret_bytes(), &Password::from("hunter2"), &aes_only, &Limits::default()).unwrap_err();
+    for error in [not_written, not_read] {
+        assert_eq!(error.oid(), Some(oid::PBE_SHA1_3DES));
+        assert!(error.to_string().contains("legacy-ciphers"), "{error}");
+    }
+}
+
 #[test]
 fn debug_shows_neither_key_nor_secret_bag() {
     let sample = Sample::new();
@@ -308,10 +343,9 @@ proptest! {
     fn every_password_and_name_that_is_written_reads_back(
         password in "\\PC{1,40}",
         name in "[a-zA-Z0-9 äöüßŁęąλж中文]{1,40}",
-        modern in any::<bool>(),
+        profile in prop::sample::select(vec![PfxProfile::Modern, PfxProfile::Compat, PfxProfile::Pbmac1]),
     ) {
         let sample = Sample::new();
-        let profile = if modern { PfxProfile::Modern } else { PfxProfile::Compat };
         let builder = sample.builder(profile).friendly_name(&name).iterations(2_000);
         let file = builder.build(&password.as_str().into(), &provider()).unwrap();
         let opened = open(file.secret_bytes(), &password).unwrap();
