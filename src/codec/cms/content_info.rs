@@ -1,7 +1,7 @@
 //! `ContentInfo` (RFC 5652 section 3).
 
 use super::read_oid;
-use crate::codec::der::{DerError, Rules, Tag, Tlv, single, write};
+use crate::codec::der::{DerError, Reader, Rules, Tag, Tlv, write};
 use crate::ids::Oid;
 use crate::limits::Budget;
 
@@ -15,10 +15,10 @@ pub struct ContentInfo<'a> {
 }
 
 impl<'a> ContentInfo<'a> {
-    /// Reads a whole message; nothing may follow it.
+    /// Reads a message. What follows it is ignored: files in the field end in line feeds, padding or a stray byte.
     pub fn decode(input: &'a [u8], budget: &mut Budget) -> Result<Self, DerError> {
         budget.check_input(input.len())?;
-        let outer = single(input, Rules::Ber, budget)?;
+        let outer = Reader::new(input, Rules::Ber).any(budget)?;
         if outer.tag() != Tag::SEQUENCE {
             return Err(outer.error("a CMS message is not a SEQUENCE"));
         }

@@ -18,6 +18,8 @@ pub struct SignerInfo {
     pub signature_algorithm: AlgorithmIdentifier,
     /// The signature.
     pub signature: Vec<u8>,
+    /// The types of the unsigned attributes, without those whose arcs exceed 32 bits. Nothing in them is used.
+    pub unsigned_attr_types: Vec<Oid>,
 }
 
 impl SignerInfo {
@@ -33,12 +35,18 @@ impl SignerInfo {
         };
         let signature_algorithm = AlgorithmIdentifier::read(&mut inner, budget)?;
         let signature = inner.expect(Tag::OCTET_STRING, budget)?.octets(budget)?.into_owned();
-        inner.optional(Tag::context(1), budget)?;
+        let mut unsigned_attr_types = Vec::new();
+        if let Some(unsigned) = inner.optional(Tag::context(1), budget)? {
+            let mut unsigned = unsigned.inner()?;
+            while !unsigned.is_empty() {
+                unsigned_attr_types.extend(unsigned.sequence(budget)?.expect(Tag::OID, budget)?.oid()?);
+            }
+        }
         inner.finish()?;
-        Ok(Self { sid, digest_algorithm, signed_attrs, signature_algorithm, signature })
+        Ok(Self { sid, digest_algorithm, signed_attrs, signature_algorithm, signature, unsigned_attr_types })
     }
 
-    /// DER.
+    /// DER, without unsigned attributes.
     pub fn encode(&self) -> Vec<u8> {
         let attributes = self.signed_attrs.as_ref().map(|attributes| write::context(0, &[&attributes.content])).unwrap_or_default();
         write::sequence(&[

@@ -97,6 +97,7 @@ impl<'a> SignedBuilder<'a> {
                 signed_attrs: Some(attributes),
                 signature_algorithm: signature_identifier(algorithm),
                 signature: Vec::new(),
+                unsigned_attr_types: Vec::new(),
             }],
         };
         Ok(SignedToBeSigned { data, message, algorithm })

@@ -158,6 +158,10 @@ impl Signed {
         };
         let verified = match &signer.signed_attrs {
             None => {
+                // RFC 5652 section 5.3: attributes may be missing over id-data only.
+                if self.content_type().as_str() != oids::DATA {
+                    return Err(CmsError::Signature);
+                }
                 // Without attributes the content itself is signed; content that looks like attributes may be attributes of another message.
                 if looks_like_attributes(content, &mut budget) {
                     return Err(CmsError::Signature);
@@ -285,14 +289,11 @@ fn message_digest(attributes: &SignedAttributes, budget: &mut Budget) -> Result<
 
 /// The rules of RFC 5652 sections 5.3 and 11, which a decoder alone does not check.
 fn check_attributes(signer: &SignerInfo, content_type: &Oid, budget: &mut Budget) -> Result<(), CmsError> {
-    let Some(attributes) = &signer.signed_attrs else {
-        // PKCS#7 1.5 signers (Authenticode is not among them) omit attributes over id-data only.
-        return if content_type.as_str() == oids::DATA {
-            Ok(())
-        } else {
-            Err(CmsError::Malformed("signed attributes are missing though the content is not id-data"))
-        };
-    };
+    // RFC 5652 sections 11.1 to 11.3: these MUST NOT be unsigned.
+    if [oids::CONTENT_TYPE, oids::MESSAGE_DIGEST, oids::SIGNING_TIME].iter().any(|text| signer.unsigned_attr_types.contains(&oid(text))) {
+        return Err(CmsError::Malformed("an attribute that must be signed is not"));
+    }
+    let Some(attributes) = &signer.signed_attrs else { return Ok(()) };
     let stated = single_value(attributes, &oid(oids::CONTENT_TYPE))?.ok_or(CmsError::Malformed("there is no contentType"))?;
     if single(stated, Rules::Ber, budget)?.oid()?.as_ref() != Some(content_type) {
         return Err(CmsError::Malformed("contentType is not the type of the content"));
