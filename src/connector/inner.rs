@@ -138,6 +138,8 @@ pub(super) struct Held {
 pub(super) struct Active {
     pub(super) held: Held,
     pub(super) task: Box<dyn Task>,
+    /// A state that the task asked to commit and that is not stored yet.
+    pub(super) uncommitted: Option<RowState>,
     /// Waits for the journal, which are not attempts.
     pub(super) journal_failures: u32,
 }
@@ -246,14 +248,46 @@ impl Inner {
         if let Some(blob) = blob {
             next.blob = blob;
         }
-        match self.commit(vec![next.clone()]).await.as_deref() {
-            Some([CommitAnswer::Stored(version)]) => {
-                next.version = *version;
+        match self.store(&mut next).await {
+            Stored::Yes => {
                 *row = next;
+                Stored::Yes
+            }
+            Stored::Unknown => Stored::Unknown,
+            Stored::Conflict => self.adopt(row, next).await,
+        }
+    }
+
+    async fn store(&self, row: &mut Row) -> Stored {
+        match self.commit(vec![row.clone()]).await.as_deref() {
+            Some([CommitAnswer::Stored(version)]) => {
+                row.version = *version;
                 Stored::Yes
             }
             Some(_) => Stored::Conflict,
             None => Stored::Unknown,
+        }
+    }
+
+    /// After a conflict: an earlier commit of ours whose answer was lost may be what is stored. Only one worker of this process has the
+    /// row in hand, so the next version under this owner and epoch is that commit, and the wanted state goes on top of it.
+    async fn adopt(&self, row: &mut Row, mut next: Row) -> Stored {
+        let Some(rows) = self.load(vec![row.key]).await else { return Stored::Unknown };
+        match rows.into_iter().next() {
+            Some(stored)
+                if stored.owner == next.owner
+                    && stored.lease_epoch == next.lease_epoch
+                    && stored.version == next.version.saturating_add(1) =>
+            {
+                row.version = stored.version;
+                next.version = stored.version;
+                let answer = self.store(&mut next).await;
+                if answer == Stored::Yes {
+                    *row = next;
+                }
+                answer
+            }
+            _ => Stored::Conflict,
         }
     }
 

@@ -105,6 +105,7 @@ async fn admit(inner: &Inner, spec: &Arc<FlowSpec>, items: Vec<QueueItem>, taken
         }
         // What is in hand already will be answered by the work on it.
         if let Some(in_hand) = InHand::take(&inner.in_hand, key) {
+            inner.known().keys.insert((item.meta.flow, item.meta.id.clone()), key);
             own.push((item, key, in_hand));
         }
     }
@@ -123,6 +124,7 @@ async fn admit(inner: &Inner, spec: &Arc<FlowSpec>, items: Vec<QueueItem>, taken
     // Rows that cannot be stored now stay at version 0: the work stores them before anything else.
     let fresh = taken.active[first_active..].iter_mut().filter(|active| active.held.row.version == 0);
     let mut fresh: Vec<&mut Active> = fresh.collect();
+    fresh.iter_mut().for_each(|active| inner.stamp(&mut active.held.row, RowState::Received));
     let rows = fresh.iter().map(|active| active.held.row.clone()).collect();
     if let Some(answers) = inner.commit(rows).await {
         for (active, answer) in fresh.iter_mut().zip(answers) {
@@ -176,7 +178,6 @@ fn sort(
         }
         return;
     }
-    inner.known().keys.insert((item.meta.flow, item.meta.id.clone()), key);
     inner.control.count(item.meta.flow, |counters| counters.received += 1);
     let device = item.meta.device.clone();
     held.job.emit(&inner.context, held.events.downloaded_request, |event| match &device {
@@ -202,7 +203,7 @@ fn sort(
                 held.job.emit(&inner.context, id, |event| event.with_ca(ca.clone()));
             }
             held.ca = ca;
-            taken.active.push(Active { held, task, journal_failures: 0 });
+            taken.active.push(Active { held, task, uncommitted: None, journal_failures: 0 });
         }
         Ok(Accepted::Foreign(problem)) => {
             inner.control.count(held.job.meta.flow, |counters| counters.received = counters.received.saturating_sub(1));

@@ -18,6 +18,9 @@ mod stored;
 mod upload;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 use core::future::Future;
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::inner::{Inner, Ready};
+use super::inner::{Inner, Ready, Stored};
 use super::work::describe_outcome;
 use crate::flow::FlowSpec;
 use crate::ports::{CommitAnswer, CompleteAnswer, CompleteRequest, ResultItem, RowState};
@@ -32,8 +32,9 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
                 event.with_error_class(class).with_message(&text).with_detail("results", &batch.len().to_string())
             });
             let mut given_up = Vec::new();
+            let pause = pause(inner, spec, &batch, retry);
             for ready in batch {
-                match retry_later(inner, spec, ready, retry) {
+                match retry_later(inner, ready, pause) {
                     Ok(ready) => later.push(ready),
                     Err(ready) => given_up.push(ready),
                 }
@@ -49,7 +50,8 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
             CompleteAnswer::Accepted => accepted.push(ready),
             CompleteAnswer::TryAgain(_) => {
                 not_now += 1;
-                match retry_later(inner, spec, ready, Retry::Later) {
+                let pause = pause(inner, spec, core::slice::from_ref(&ready), Retry::Later);
+                match retry_later(inner, ready, pause) {
                     Ok(ready) => later.push(ready),
                     Err(ready) => patience.push(ready),
                 }
@@ -100,9 +102,16 @@ async fn mark_uploading(inner: &Inner, spec: &FlowSpec, batch: Vec<Ready>) -> (V
     let Some(answers) = inner.commit(rows).await else {
         let mut later = Vec::new();
         let mut given_up = Vec::new();
-        for (mut ready, before) in mark {
-            ready.held.row = before;
-            match retry_later(inner, spec, ready, Retry::Later) {
+        let back: Vec<Ready> = mark
+            .into_iter()
+            .map(|(mut ready, before)| {
+                ready.held.row = before;
+                ready
+            })
+            .collect();
+        let pause = pause(inner, spec, &back, Retry::Later);
+        for ready in back {
+            match retry_later(inner, ready, pause) {
                 Ok(ready) => later.push(ready),
                 Err(ready) => given_up.push(ready),
             }
@@ -110,23 +119,44 @@ async fn mark_uploading(inner: &Inner, spec: &FlowSpec, batch: Vec<Ready>) -> (V
         park(inner, given_up, "The journal took no result for too long.").await;
         return (go, later);
     };
-    for ((mut ready, _), answer) in mark.into_iter().zip(answers) {
-        if let CommitAnswer::Stored(version) = answer {
-            ready.held.row.version = version;
-            go.push(ready);
+    let mut later = Vec::new();
+    for ((mut ready, before), answer) in mark.into_iter().zip(answers) {
+        let stored = match answer {
+            CommitAnswer::Stored(version) => {
+                ready.held.row.version = version;
+                Stored::Yes
+            }
+            CommitAnswer::Conflict => {
+                let blob = Some(ready.held.row.blob.clone());
+                ready.held.row = before;
+                inner.advance(&mut ready.held.row, RowState::Uploading, blob).await
+            }
+        };
+        match stored {
+            Stored::Yes => go.push(ready),
+            Stored::Conflict => {}
+            Stored::Unknown => {
+                ready.held.due = inner.monotonic().saturating_add(spec.settings.backoff_base);
+                later.push(ready);
+            }
         }
     }
-    (go, Vec::new())
+    (go, later)
+}
+
+/// One backoff for a whole batch, so that it stays together.
+fn pause(inner: &Inner, spec: &FlowSpec, batch: &[Ready], retry: Retry) -> Duration {
+    let failures = batch.iter().map(|ready| ready.uploads).max().unwrap_or(0).saturating_add(1);
+    inner.backoff(&spec.settings, failures, retry).max(Duration::from_millis(1))
 }
 
 /// Puts a result off, or gives it back when the patience is at its end.
-fn retry_later(inner: &Inner, spec: &FlowSpec, mut ready: Ready, retry: Retry) -> Result<Ready, Ready> {
+fn retry_later(inner: &Inner, mut ready: Ready, pause: Duration) -> Result<Ready, Ready> {
     let now = inner.now();
     ready.uploads = ready.uploads.saturating_add(1);
     if ready.repeat || now.since(ready.since) >= inner.options.upload_patience {
         return Err(ready);
     }
-    let pause = inner.backoff(&spec.settings, ready.uploads, retry).max(Duration::from_millis(1));
     ready.held.due = inner.monotonic().saturating_add(pause);
     Ok(ready)
 }

@@ -47,6 +47,13 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
             let failure = Failure::new(ErrorClass::Deadline, "the deadline of the request passed before it was done");
             return finish(inner, active, Err(failure)).await;
         }
+        if let Some(state) = active.uncommitted {
+            match inner.advance(&mut active.held.row, state, None).await {
+                Stored::Yes => active.uncommitted = None,
+                Stored::Conflict => return Worked::Lost,
+                Stored::Unknown => return journal_away(inner, settings, active),
+            }
+        }
         let step = {
             let Active { task, held, .. } = &mut active;
             let step = AssertUnwindSafe(task.step(&inner.context, &held.job)).catch_unwind();
@@ -76,11 +83,7 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
                     let failure = Failure::new(ErrorClass::Internal, "the flow made no progress");
                     return finish(inner, active, Err(failure)).await;
                 }
-                match inner.advance(&mut active.held.row, state, None).await {
-                    Stored::Yes => {}
-                    Stored::Conflict => return Worked::Lost,
-                    Stored::Unknown => return journal_away(inner, settings, active),
-                }
+                active.uncommitted = Some(state);
             }
             Some(Ok(Step::Done(outcome))) => return finish(inner, active, Ok(outcome)).await,
             Some(Ok(Step::Failed(failure))) => return finish(inner, active, Err(failure)).await,
@@ -143,8 +146,6 @@ fn again(inner: &Inner, mut active: Active, pause: Duration) -> Worked {
 
 fn journal_away(inner: &Inner, settings: &QueueSettings, mut active: Active) -> Worked {
     active.journal_failures = active.journal_failures.saturating_add(1);
-    // What was about to be committed is asked for again by the task's state; after a commit of unknown fate the CA is asked first.
-    active.held.job.find_first |= active.held.row.version > 0;
     let pause = inner.backoff(settings, active.journal_failures, Retry::Later).max(settings.backoff_base.min(Duration::from_millis(50)));
     again(inner, active, pause)
 }

@@ -1,0 +1,5 @@
+//! Tests of the engine with a toy flow on a clock that is moved by hand.
+
+mod faults;
+mod rig;
+mod scenarios;
