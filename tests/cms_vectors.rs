@@ -13,7 +13,9 @@ use intune_connector::message::signed::{LegacyDigests, Signed, VerifyOptions};
 /// Rows marked `ok` that are refused here, with the reason. An unexpected pass fails the test.
 const KNOWN_DIFFERENCES: &[(&str, &str)] = &[];
 
-/// Signed files that must verify with the certificate they carry.
+/// Signed files that must verify with the certificate they carry. Not among them, though signed and complete: one whose content was
+/// changed (asn1crypto's indefinite-length file, which openssl refuses too), 1024-bit keys (rfc4134-4.5), and those of asn1crypto
+/// that sign other content than id-data without attributes (openssl refuses them too).
 const VERIFY: &[&str] = &[
     "gnutls-cms/full.p7b",
     "gnutls-cms/openssl-keyid.p7b",
@@ -25,7 +27,6 @@ const VERIFY: &[&str] = &[
     "rustcrypto-cms/scep_der.bin",
     "pyca-cms/authenticode.der",
     "asn1crypto-cms/cms-signed.der",
-    "asn1crypto-cms/cms-signed-indefinite-length.der",
     "asn1crypto-cms/pkcs7-signed.der",
 ];
 
