@@ -2,6 +2,8 @@
 
 mod faults;
 mod ledger;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use core::time::Duration;
