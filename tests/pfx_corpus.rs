@@ -74,9 +74,14 @@ fn judge(row: &Row, outcome: &Result<OpenedPfx, PfxError>) -> Option<String> {
         ("ok" | "quirk" | "two-pw", Err(error)) => Some(format!("{}: {error}", error.kind())),
         ("ok" | "quirk" | "two-pw", Ok(opened)) => {
             let contents = opened.contents();
-            let (keys, certificates) = (contents.keys.len(), contents.certificates.len());
-            (keys < row.min_keys || certificates < row.min_certificates)
-                .then(|| format!("{keys} keys and {certificates} certificates, not {} and {}", row.min_keys, row.min_certificates))
+            let (keys, certificates, pairs) = (contents.keys.len(), contents.certificates.len(), contents.identities().count());
+            if keys < row.min_keys || certificates < row.min_certificates {
+                Some(format!("{keys} keys and {certificates} certificates, not {} and {}", row.min_keys, row.min_certificates))
+            } else if certificates > 0 && pairs < keys {
+                Some(format!("only {pairs} of {keys} keys have found their certificate"))
+            } else {
+                None
+            }
         }
         ("reject", Ok(_)) => Some("opened although it must be refused".to_owned()),
         ("optional", Err(error)) => {

@@ -3,6 +3,17 @@
 //! [`open`] verifies the integrity of the file before it decrypts anything, charges every key derivation to
 //! [`Limits`](crate::limits::Limits) before running it, and gives a result typed by what was proven: [`OpenedPfx`].
 //! [`PfxBuilder`] writes a key with its certificates in a [`PfxProfile`].
+//!
+//! ```
+//! use intune_connector::crypto::CryptoProvider;
+//! use intune_connector::limits::Limits;
+//! use intune_connector::message::pfx::{self, PfxErrorKind};
+//! use intune_connector::secret::Password;
+//!
+//! let provider = CryptoProvider::empty("asked for nothing before the structure is sound");
+//! let outcome = pfx::open(b"not a PFX", &Password::from("correct horse"), &provider, &Limits::default());
+//! assert_eq!(outcome.unwrap_err().kind(), PfxErrorKind::Damaged);
+//! ```
 
 mod build;
 mod contents;
