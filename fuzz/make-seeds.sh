@@ -3,7 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/seeds"
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-for target in pfx certificate csr crl enveloped signed scep name_text identifiers query; do mkdir -p "$target"; done
 
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/rsa.key" -out "$work/rsa.pem" -subj "/C=US/O=seed/CN=rsa" -days 3650 \
     -addext "subjectAltName=email:a@example.test,DNS:a.example.test,URI:tag:microsoft.com,otherName:1.3.6.1.4.1.311.20.2.3;UTF8:a@example.test" \
@@ -40,5 +39,3 @@ printf 'E=a@example.test;OID.1.2.3=#0c0161\\,SERIALNUMBER=1' > name_text/oid
 printf 'S-1-5-21-3623811015-3361044348-30300820-1013' > identifiers/sid
 printf '0x0a:1B 2c' > identifiers/serial
 printf '1.3.6.1.4.1.311.25.2' > identifiers/oid
-printf 'operation=PKIOperation&message=MIIB+A%%2B/%%0A==' > query/get
-printf 'operation=GetCACaps&message=default' > query/caps

@@ -1,0 +1,55 @@
+//! The fuzz targets on stable: every seed, then deterministic mutations of it. A panic or an overrun is a finding.
+
+#[path = "../fuzz/targets.rs"]
+mod targets;
+
+use std::path::Path;
+
+/// Mutations of each seed; hours of real fuzzing are elsewhere.
+const MUTATIONS: u64 = 200;
+
+#[test]
+fn seeds_and_their_mutations_end_in_a_result_or_an_error() {
+    for (name, target) in targets::ALL {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+        let mut seeds = 0;
+        for entry in std::fs::read_dir(&folder).expect("every target has a folder of seeds") {
+            let seed = std::fs::read(entry.expect("the folder can be read").path()).expect("a seed can be read");
+            target(&seed);
+            for round in 0..MUTATIONS {
+                target(&mutated(&seed, round));
+            }
+            seeds += 1;
+        }
+        assert!(seeds > 0, "{name} has no seeds");
+    }
+}
+
+/// One of: flip a bit, overwrite a byte, cut, double a stretch; chosen by xorshift from the round.
+fn mutated(seed: &[u8], round: u64) -> Vec<u8> {
+    let mut state = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % (below.max(1) as u64)).expect("it is below a usize")
+    };
+    let mut out = seed.to_vec();
+    for _ in 0..=next(3) {
+        let len = out.len();
+        if len == 0 {
+            break;
+        }
+        let at = next(len);
+        match next(4) {
+            0 => out[at] ^= 1 << next(8),
+            1 => out[at] = [0x00, 0x7f, 0x80, 0x84, 0xff, 0x30, 0xa0][next(7)],
+            2 => out.truncate(at),
+            _ => {
+                let stretch = out[at..(at + next(32)).min(len)].to_vec();
+                out.splice(at..at, stretch);
+            }
+        }
+    }
+    out
+}
