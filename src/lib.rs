@@ -35,6 +35,7 @@ pub mod event;
 mod flow;
 pub mod health;
 pub mod ids;
+pub mod lifecycle;
 pub mod limits;
 pub mod message;
 pub mod policy;
