@@ -188,6 +188,20 @@ fn every_failure_inside_the_decryption_is_the_same_value() {
 }
 
 #[test]
+fn more_recipients_than_the_limit_are_refused_before_any_is_looked_at() {
+    let Some(openssl) = tool("openssl") else { return };
+    let (dir, provider) = (scratch(), CryptoProvider::ring_and_aws_lc_rs());
+    let party = Party::rsa(&openssl, dir.path(), "device");
+    let mut builder = EnvelopeBuilder::default();
+    for _ in 0..=Limits::default().recipients {
+        builder = builder.recipient(&party.certificate);
+    }
+    let message = builder.build(CONTENT, &provider).unwrap();
+    let error = Opening::parse(&message, &Limits::default()).unwrap_err();
+    assert!(matches!(&error, CmsError::Limit(limit) if limit.what == "recipients"), "{error}");
+}
+
+#[test]
 fn a_key_out_of_reach_is_retryable_and_not_a_decryption_failure() {
     let Some(openssl) = tool("openssl") else { return };
     let (dir, provider) = (scratch(), CryptoProvider::ring_and_aws_lc_rs());
@@ -202,7 +216,7 @@ fn a_key_out_of_reach_is_retryable_and_not_a_decryption_failure() {
 
 fn verify_by_openssl(openssl: &Path, dir: &Path, message: &[u8], signer: &Party, detached: Option<&Path>) -> std::process::Output {
     let file = dir.join("signed.der");
-    std::fs::write(&file, message).unwrap();
+    std::fs::write(&file, message).expect("written");
     let mut command = Command::new(openssl);
     command
         .args(["cms", "-verify", "-binary", "-inform", "DER", "-purpose", "any", "-in"])

@@ -14,16 +14,16 @@ use intune_connector::secret::PrivateKeyPkcs8;
 use crate::support::run;
 
 /// One party: its certificate, its keys, and the files that openssl reads.
-pub struct Party {
-    pub certificate: Certificate,
-    pub pkcs8: PrivateKeyPkcs8,
-    pub cert_file: PathBuf,
-    pub key_file: PathBuf,
+pub(crate) struct Party {
+    pub(crate) certificate: Certificate,
+    pub(crate) pkcs8: PrivateKeyPkcs8,
+    pub(crate) cert_file: PathBuf,
+    pub(crate) key_file: PathBuf,
 }
 
 impl Party {
     /// Makes a self-signed certificate with openssl; `key` is what `-newkey` takes.
-    pub fn make(openssl: &Path, dir: &Path, name: &str, key: &[&str]) -> Self {
+    pub(crate) fn make(openssl: &Path, dir: &Path, name: &str, key: &[&str]) -> Self {
         let (cert_file, key_file) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
         let mut command = Command::new(openssl);
         command.args(["req", "-x509", "-nodes", "-days", "30", "-newkey"]).args(key);
@@ -35,15 +35,15 @@ impl Party {
         Self { certificate, pkcs8: PrivateKeyPkcs8::new(pkcs8), cert_file, key_file }
     }
 
-    pub fn rsa(openssl: &Path, dir: &Path, name: &str) -> Self {
+    pub(crate) fn rsa(openssl: &Path, dir: &Path, name: &str) -> Self {
         Self::make(openssl, dir, name, &["rsa:2048"])
     }
 
-    pub fn decryption_key(&self, provider: &CryptoProvider) -> Arc<dyn DecryptionKey> {
+    pub(crate) fn decryption_key(&self, provider: &CryptoProvider) -> Arc<dyn DecryptionKey> {
         provider.decryption_keys().expect("a slot").load(&self.pkcs8).expect("a key")
     }
 
-    pub fn signing_key(&self, provider: &CryptoProvider) -> Arc<dyn SigningKey> {
+    pub(crate) fn signing_key(&self, provider: &CryptoProvider) -> Arc<dyn SigningKey> {
         provider.signing_keys().expect("a slot").load(&self.pkcs8).expect("a key")
     }
 }

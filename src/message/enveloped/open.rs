@@ -184,14 +184,17 @@ impl Opening {
     }
 }
 
-/// The unwrapped key when there is one of the right length, else the substitute, without a branch on the difference.
+/// The unwrapped key when there is one of the right length, else the substitute; the bytes are chosen by the same steps in both cases.
 fn choose_key(substitute: &SecretBytes, unwrapped: Option<&SecretBytes>) -> SecretBytes {
-    let unwrapped = unwrapped.map(SecretBytes::secret_bytes).unwrap_or_default();
-    let good = Choice::from(u8::from(unwrapped.len() == substitute.len()));
-    let mut key = SecretBytes::zeroed(substitute.len());
-    for (index, out) in key.secret_bytes_mut().iter_mut().enumerate() {
-        let candidate = unwrapped.get(index).copied().unwrap_or_default();
-        *out = u8::conditional_select(&substitute.secret_bytes()[index], &candidate, good);
+    let (mut key, stand_in) = (SecretBytes::zeroed(substitute.len()), SecretBytes::zeroed(substitute.len()));
+    let (candidate, good) = match unwrapped {
+        Some(unwrapped) if unwrapped.len() == substitute.len() => (unwrapped, 1),
+        _ => (&stand_in, 0),
+    };
+    let good = Choice::from(good);
+    let pairs = substitute.secret_bytes().iter().zip(candidate.secret_bytes());
+    for (out, (substitute, candidate)) in key.secret_bytes_mut().iter_mut().zip(pairs) {
+        *out = u8::conditional_select(substitute, candidate, good);
     }
     key
 }

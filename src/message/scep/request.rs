@@ -114,8 +114,7 @@ impl ScepRequest {
     }
 }
 
-/// A client's request.
-#[derive(Debug)]
+/// A client's request. Its content holds the challenge: `Debug` hides it.
 pub struct PkiRequestBuilder<'a> {
     message_type: MessageType,
     transaction: TransactionName,
@@ -123,6 +122,15 @@ pub struct PkiRequestBuilder<'a> {
     cipher: ContentCipherAlgorithm,
     transport: KeyTransportAlgorithm,
     legacy: LegacyCiphers,
+}
+
+impl core::fmt::Debug for PkiRequestBuilder<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PkiRequestBuilder")
+            .field("message_type", &self.message_type)
+            .field("transaction", &self.transaction)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> PkiRequestBuilder<'a> {

@@ -128,9 +128,12 @@ impl Signed {
             return Err(CmsError::NotSigned);
         }
         let content = self.unverified_content().or(options.detached).ok_or(CmsError::Detached)?;
+        // One that is not read (another kind of certificate, a broken one) may be there for another purpose.
+        let carried = self.data.certificates.iter().filter_map(|der| Certificate::from_der(der, &self.limits).ok());
+        let candidates: Vec<Certificate> = carried.chain(options.certificates.iter().cloned()).collect();
         let mut signers = Vec::with_capacity(self.data.signer_infos.len());
         for signer in &self.data.signer_infos {
-            signers.push(self.verify_signer(signer, content, options, provider)?);
+            signers.push(self.verify_signer(signer, content, &candidates, options.legacy_digests, provider)?);
         }
         Ok(VerifiedSigned { content, signers })
     }
@@ -139,13 +142,15 @@ impl Signed {
         &'a self,
         signer: &'a SignerInfo,
         content: &[u8],
-        options: VerifyOptions<'_>,
+        candidates: &[Certificate],
+        legacy: LegacyDigests,
         provider: &CryptoProvider,
     ) -> Result<VerifiedSigner<'a>, CmsError> {
-        let certificate = self.signer_certificate(signer, options.certificates)?;
+        let named = candidates.iter().find(|certificate| identifies(&signer.sid, certificate));
+        let certificate = named.ok_or(CmsError::SignerNotFound)?.clone();
         let digest = digest_algorithm(&signer.digest_algorithm.algorithm)
             .ok_or_else(|| CmsError::UnsupportedAlgorithm { role: "digest algorithm", oid: signer.digest_algorithm.algorithm.clone() })?;
-        if digest == DigestAlgorithm::Sha1 && options.legacy_digests != LegacyDigests::AllowSha1 {
+        if digest == DigestAlgorithm::Sha1 && legacy != LegacyDigests::AllowSha1 {
             return Err(CmsError::WeakAlgorithm("SHA-1 (LegacyDigests::AllowSha1)"));
         }
         let mut budget = Budget::new(&self.limits);
@@ -182,11 +187,6 @@ impl Signed {
             }
         };
         if verified { Ok(VerifiedSigner { certificate, digest, algorithm, signer }) } else { Err(CmsError::Signature) }
-    }
-
-    fn signer_certificate(&self, signer: &SignerInfo, others: &[Certificate]) -> Result<Certificate, CmsError> {
-        let carried = self.data.certificates.iter().filter_map(|der| Certificate::from_der(der, &self.limits).ok());
-        carried.chain(others.iter().cloned()).find(|certificate| identifies(&signer.sid, certificate)).ok_or(CmsError::SignerNotFound)
     }
 }
 
