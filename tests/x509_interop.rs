@@ -1,6 +1,7 @@
 //! Certificates, requests and revocation lists against openssl and certtool: they read what we write, we read what they write.
 
 #![cfg(all(feature = "ring", feature = "aws-lc-rs"))]
+#![allow(clippy::unwrap_used, reason = "a helper that fails, fails its test")]
 
 mod support;
 

@@ -19,6 +19,8 @@ use crate::secret::{Password, SecretBytes};
 use crate::terms::{KeyUsage, SubjectAltName};
 
 mod builder;
+#[cfg(test)]
+mod tests;
 
 /// A certification request. One from a SCEP client holds its challenge: it is wiped on drop, not `Clone`, and `Debug` hides it.
 pub struct Csr {
