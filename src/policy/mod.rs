@@ -5,11 +5,14 @@
 
 mod issuance;
 mod names;
+pub mod post_issue;
+mod recipient;
 mod scep;
 mod sid;
 mod subject;
 
 pub use issuance::IssuancePolicy;
+pub use recipient::{ApprovedRecipient, DeviceBinding, RecipientPolicy};
 pub use scep::ScepApproval;
 pub use sid::{InvalidSidDomain, SidDomain, SidPolicy};
 pub use subject::SubjectRule;
