@@ -38,8 +38,12 @@ pub mod ids;
 pub mod lifecycle;
 pub mod limits;
 pub mod message;
+#[cfg(feature = "pkcs")]
+pub mod pkcs;
 pub mod policy;
 pub mod ports;
+#[cfg(feature = "pkcs")]
+pub mod recrypt;
 pub mod retry;
 #[cfg(feature = "revoke")]
 pub mod revoke;

@@ -157,6 +157,20 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Adds the PKCS flow.
+    #[cfg(feature = "pkcs")]
+    #[must_use]
+    pub fn pkcs(self, config: crate::pkcs::PkcsConfig) -> Self {
+        self.flow(config)
+    }
+
+    /// Adds the PKCS recrypt flow.
+    #[cfg(feature = "pkcs")]
+    #[must_use]
+    pub fn recrypt(self, config: crate::recrypt::RecryptConfig) -> Self {
+        self.flow(config)
+    }
+
     /// Adds the revocation flow.
     #[cfg(feature = "revoke")]
     #[must_use]

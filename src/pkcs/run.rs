@@ -1,0 +1,636 @@
+//! Performs what `step` decides for a PKCS request.
+
+use core::future::Future;
+use core::pin::pin;
+use core::time::Duration;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::{Either, select};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
+use zeroize::Zeroizing;
+
+use super::config::{Authority, PkcsConfig};
+use super::step::{Abilities, Action, Answer, Machine, Verdict};
+use crate::crypto::{CryptoProvider, SignatureAlgorithm, SlotName, sign_now};
+use crate::event::EventId;
+use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Step, Task, Worker};
+use crate::ids::CaName;
+use crate::limits::Limits;
+use crate::message::certificate::Certificate;
+use crate::message::csr::{Csr, CsrBuilder};
+use crate::message::name::Name;
+use crate::message::pfx::{self, PfxBuilder};
+use crate::policy::post_issue::{self, Checked, Expected, Mismatch, PostIssueError};
+use crate::policy::{ApprovedRecipient, PolicyError};
+use crate::ports::{
+    CaCapabilities, CertificateAuthority, CertificatePlan, Failure, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, Outcome,
+    Payload, PkcsRequest, PkcsResult, PortError, PortErrorKind, QueueItem, RequestMeta, RevokeCall, RowState, StatusRequest,
+};
+use crate::retry::{Effect, ErrorClass, Retry};
+use crate::secret::{Password, PrivateKeyPkcs8};
+use crate::terms::{self, Flow, KeyAlgorithm, RevocationReason};
+use crate::time::Timestamp;
+
+/// The CA name that stands for DigiCert (facts, E.2: events 1032 and 3032).
+const DIGICERT: &str = "Symantec";
+/// Devices may refuse certificates that are valid for less (facts, D.6).
+const SHORTEST_USUAL_VALIDITY: Duration = Duration::from_secs(5 * 86_400);
+
+/// The flow, as the engine drives it.
+#[derive(Debug)]
+pub(super) struct PkcsWorker {
+    config: Arc<PkcsConfig>,
+}
+
+impl PkcsWorker {
+    pub(super) fn new(config: PkcsConfig) -> Self {
+        Self { config: Arc::new(config) }
+    }
+}
+
+impl Worker for PkcsWorker {
+    fn flow(&self) -> Flow {
+        Flow::Pkcs
+    }
+
+    fn events(&self) -> FlowEvents {
+        FlowEvents {
+            download_success: EventId::PkcsDownloadSuccess,
+            download_failure: EventId::PkcsDownloadFailure,
+            downloaded_request: EventId::PkcsDownloadedRequest,
+            attempt_failed: Some(EventId::PkcsIssuedFailedAttempt),
+            failed: Some(EventId::PkcsIssuedFailure),
+            upload_success: EventId::PkcsUploadSuccess,
+            upload_failure: EventId::PkcsUploadFailure,
+            uploaded_request: EventId::PkcsUploadedRequest,
+            request_success: EventId::PkcsRequestSuccess,
+            request_failure: EventId::PkcsRequestFailure,
+        }
+    }
+
+    fn required_slots(&self) -> Vec<SlotName> {
+        use SlotName::{ContentCipher, Digest, Hmac, KeyGeneration, KeyTransport, Pbkdf2, Random, SigningKeys, Verification};
+        vec![Random, Digest, Hmac, Pbkdf2, ContentCipher, KeyGeneration, Verification, KeyTransport, SigningKeys]
+    }
+
+    fn findings(&self, _provider: &CryptoProvider) -> Vec<Finding> {
+        self.config.findings()
+    }
+
+    fn authorities(&self) -> Vec<(CaName, CaCapabilities)> {
+        let of = |(name, authority): (&CaName, &Authority)| authority.ca.as_ref().map(|ca| (name.clone(), ca.capabilities()));
+        self.config.authorities.iter().filter_map(of).collect()
+    }
+
+    fn accept(&self, _context: &Context, item: QueueItem) -> Accepted {
+        let Payload::Pkcs(request) = item.payload else {
+            return Accepted::Foreign("the payload is not that of a PKCS request".to_owned());
+        };
+        let known = self.config.authorities.get(&request.ca).and_then(|authority| Some((authority, authority.ca.clone()?)));
+        let Some((authority, ca)) = known else {
+            let message = format!("the profile names the CA {:?}, which is not configured in this connector", request.ca.as_str());
+            return Accepted::Refused(Outcome::Failed(Failure::new(ErrorClass::Configuration, message)));
+        };
+        Accepted::Task(Box::new(PkcsTask {
+            config: self.config.clone(),
+            authority: authority.clone(),
+            abilities: Abilities::from(&ca.capabilities()),
+            ca,
+            request: Arc::from(request),
+            machine: None,
+            committing: false,
+            made: None,
+            issued: None,
+            checked: None,
+            asked_at: None,
+            failure: None,
+            told_issued: false,
+        }))
+    }
+}
+
+/// What is made once for a request and kept over all attempts: a repeated ask is for the same key and the same CSR.
+#[derive(Debug)]
+struct Made {
+    plan: CertificatePlan,
+    recipient: ApprovedRecipient,
+    key: PrivateKeyPkcs8,
+    public_key: Vec<u8>,
+    csr: CertificateSigningRequestDer<'static>,
+}
+
+#[derive(Debug)]
+struct PkcsTask {
+    config: Arc<PkcsConfig>,
+    authority: Authority,
+    ca: Arc<dyn CertificateAuthority>,
+    abilities: Abilities,
+    request: Arc<PkcsRequest>,
+    machine: Option<Machine>,
+    /// The engine was asked to commit; it calls again only when that is stored.
+    committing: bool,
+    made: Option<Arc<Made>>,
+    issued: Option<Arc<Issued>>,
+    checked: Option<Arc<Checked>>,
+    /// Monotonic, for the duration in events.
+    asked_at: Option<Duration>,
+    /// With what the request ends when it fails.
+    failure: Option<Failure>,
+    told_issued: bool,
+}
+
+#[async_trait]
+impl Task for PkcsTask {
+    fn ca(&self) -> Option<&CaName> {
+        Some(&self.request.ca)
+    }
+
+    fn digicert_event(&self) -> Option<EventId> {
+        (self.request.ca.as_str() == DIGICERT).then_some(EventId::PkcsDigiCertRequest)
+    }
+
+    async fn step(&mut self, context: &Context, job: &Job) -> Step {
+        if self.machine.is_none() {
+            self.machine = Some(Machine::new(self.abilities, job.find_first));
+        }
+        if core::mem::take(&mut self.committing) {
+            self.tell(Answer::Committed, context.runtime.now());
+        }
+        loop {
+            let now = context.runtime.now();
+            let Some(action) = self.machine.as_ref().map(|machine| machine.next(now)) else { return self.fail() };
+            let asks_ca = matches!(action, Action::Find | Action::Issue | Action::Status(_));
+            if let Some(pause) = self.authority.shared.stopped_for(now).filter(|_| asks_ca) {
+                if now.saturating_add(pause) < job.deadline {
+                    return Step::Wait(pause);
+                }
+                return Step::Failed(Failure::new(
+                    ErrorClass::Configuration,
+                    format!("the CA {} is left alone since it said that it is misconfigured", self.request.ca),
+                ));
+            }
+            let done = match action {
+                Action::Make => self.make(context, job, now).await,
+                Action::Commit(state) => {
+                    if state == RowState::OrphanSuspected {
+                        self.tell_lost(
+                            context,
+                            job,
+                            "The CA is asked again without knowing; a certificate may exist that nobody gets.",
+                            None,
+                        );
+                    }
+                    self.committing = true;
+                    return Step::Commit(state);
+                }
+                Action::Wait(pause) => return Step::Wait(pause),
+                Action::Find => self.find(context, job, now).await,
+                Action::Issue => self.issue(context, job, now).await,
+                Action::Status(poll_id) => self.status(context, job, &poll_id).await,
+                Action::Check => self.check(context, job).await,
+                Action::Revoke => self.revoke(context, job).await,
+                Action::Pack => match self.pack(context, job).await {
+                    Ok(outcome) => return Step::Done(outcome),
+                    Err(stop) => Err(stop),
+                },
+                Action::Fail => return self.fail(),
+            };
+            if let Err(step) = done {
+                return step;
+            }
+        }
+    }
+
+    fn give_up(&mut self, mut failure: Failure) -> Outcome {
+        let suspected = self.machine.as_ref().is_some_and(|machine| machine.orphan_suspected);
+        if self.issued.is_some() {
+            failure.message.push_str("; a certificate was issued and is not delivered");
+        } else if suspected {
+            failure.message.push_str("; a certificate may have been issued that nobody gets");
+        }
+        Outcome::Failed(failure)
+    }
+}
+
+impl PkcsTask {
+    fn tell(&mut self, answer: Answer, now: Timestamp) -> Verdict {
+        self.machine.as_mut().map_or(Verdict::Fail, |machine| machine.on(answer, now))
+    }
+
+    fn fail(&mut self) -> Step {
+        Step::Failed(
+            self.failure.clone().unwrap_or_else(|| Failure::new(ErrorClass::Internal, "the request took a way that does not exist")),
+        )
+    }
+
+    fn made(&self) -> Result<Arc<Made>, Step> {
+        self.made.clone().ok_or_else(|| Step::Failed(Failure::new(ErrorClass::Internal, "the key pair is missing")))
+    }
+
+    /// Goes on, or ends the step, after an answer of the CA.
+    fn judge(&mut self, answer: Answer, retry: Retry, now: Timestamp) -> Result<(), Step> {
+        match self.tell(answer, now) {
+            Verdict::GoOn => Ok(()),
+            Verdict::Retry => {
+                let failure = self.failure.clone().unwrap_or_else(|| Failure::new(ErrorClass::Transient, "the CA did not answer"));
+                let retry = if retry == Retry::Never { Retry::Later } else { retry };
+                Err(Step::Retry { failure, retry })
+            }
+            Verdict::Fail => Err(self.fail()),
+        }
+    }
+
+    /// Notes an error of the CA; gives the answer that it is.
+    fn note_error(&mut self, error: &PortError, now: Timestamp) -> Answer {
+        let again = error.retry() != Retry::Never;
+        if error.kind() == PortErrorKind::Misconfigured {
+            self.authority.shared.stop_until(now.saturating_add(self.config.cool_down));
+        }
+        self.failure = Some(Failure::new(error.class(), error.to_string()).with_code(error.code().map(str::to_owned)));
+        match error.effect() {
+            Effect::None => Answer::NotDone { again },
+            Effect::Unknown => Answer::Lost { again },
+        }
+    }
+
+    fn tell_lost(&self, context: &Context, job: &Job, message: &str, error: Option<&PortError>) {
+        job.emit(context, EventId::AnswerLost, |event| {
+            let event = event.with_ca(Some(self.request.ca.clone())).with_message(message);
+            match error {
+                Some(error) => event.with_error_class(error.class()).with_detail("error", &error.to_string()),
+                None => event.with_detail("orphan", "suspected"),
+            }
+        });
+    }
+
+    /// A call of the CA, abandoned after the configured time; its effect is then unknown.
+    async fn call<T>(&self, context: &Context, call: impl Future<Output = Result<T, PortError>> + Send) -> Result<T, PortError> {
+        match select(pin!(call), context.runtime.sleep(self.config.ca_timeout)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(PortError::transient("the CA did not answer in time")),
+        }
+    }
+
+    fn deadline(&self, now: Timestamp, job: &Job) -> Timestamp {
+        job.deadline.min(now.saturating_add(self.config.ca_timeout))
+    }
+
+    async fn make(&mut self, context: &Context, job: &Job, now: Timestamp) -> Result<(), Step> {
+        let (config, request, meta) = (self.config.clone(), self.request.clone(), job.meta.clone());
+        let (provider, limits) = (context.provider.clone(), context.limits.clone());
+        let made = context.offload(move || make(&config, &request, &meta, &provider, &limits, now)).await?;
+        match made {
+            Ok(made) => {
+                self.made = Some(Arc::new(made));
+                self.tell(Answer::Made, now);
+                Ok(())
+            }
+            Err(error) => Err(self.refuse(context, job, &error)),
+        }
+    }
+
+    fn refuse(&self, context: &Context, job: &Job, error: &MakeError) -> Step {
+        let MakeError::Policy(error) = error else {
+            return Step::Failed(Failure::new(ErrorClass::Internal, error.to_string()));
+        };
+        if let PolicyError::Refused(refusal) = error {
+            job.emit(context, EventId::PolicyRefusal, |event| {
+                event
+                    .with_ca(Some(self.request.ca.clone()))
+                    .with_error_class(ErrorClass::Policy)
+                    .with_message(&refusal.reason)
+                    .with_detail("rule", refusal.rule.as_str())
+            });
+        }
+        Step::Failed(error.to_failure())
+    }
+
+    async fn issue(&mut self, context: &Context, job: &Job, now: Timestamp) -> Result<(), Step> {
+        let made = self.made()?;
+        let approved = {
+            let (config, made, meta) = (self.config.clone(), made.clone(), job.meta.clone());
+            let (provider, limits) = (context.provider.clone(), context.limits.clone());
+            let approval = context.offload(move || -> Result<_, MakeError> {
+                let csr = Csr::from_der(&made.csr, &limits).map_err(MakeError::message)?;
+                Ok(config.issuance.approve(&provider, &csr, &made.plan, &meta, now)?)
+            });
+            match approval.await? {
+                Ok(approved) => approved,
+                Err(error) => return Err(self.refuse(context, job, &error)),
+            }
+        };
+        self.asked_at = Some(context.runtime.monotonic());
+        // Until the answer is here it counts as lost: this future may be dropped, or the adapter may panic.
+        let asked = self.machine.clone();
+        self.tell(Answer::Lost { again: true }, now);
+        let request =
+            IssueRequest { approved: &approved, key: job.key, csr: &made.csr, plan: &made.plan, deadline: self.deadline(now, job) };
+        let answer = self.call(context, self.ca.issue(request)).await;
+        self.machine = asked;
+        self.take_issue_answer(context, job, answer)
+    }
+
+    async fn status(&mut self, context: &Context, job: &Job, poll_id: &str) -> Result<(), Step> {
+        let deadline = self.deadline(context.runtime.now(), job);
+        let request = StatusRequest { key: job.key, poll_id, deadline };
+        let answer = self.call(context, self.ca.status(request)).await;
+        self.take_issue_answer(context, job, answer)
+    }
+
+    fn take_issue_answer(&mut self, context: &Context, job: &Job, answer: Result<IssueAnswer, PortError>) -> Result<(), Step> {
+        let now = context.runtime.now();
+        match answer {
+            Ok(IssueAnswer::Issued(issued)) => {
+                self.issued = Some(Arc::from(issued));
+                self.judge(Answer::Issued, Retry::Later, now)
+            }
+            Ok(IssueAnswer::Pending { poll_id, after }) => self.judge(Answer::Pending { poll_id, after }, Retry::Later, now),
+            Err(error) => {
+                let answer = self.note_error(&error, now);
+                if matches!(answer, Answer::Lost { .. }) {
+                    self.tell_lost(context, job, "It is not known whether the CA issued.", Some(&error));
+                }
+                self.judge(answer, error.retry(), now)
+            }
+        }
+    }
+
+    async fn find(&mut self, context: &Context, job: &Job, now: Timestamp) -> Result<(), Step> {
+        let made = self.made()?;
+        let deadline = self.deadline(now, job);
+        let request = FindRequest { key: job.key, csr: &made.csr, public_key: &made.public_key, plan: &made.plan, deadline };
+        let answer = self.call(context, self.ca.find(request)).await;
+        let now = context.runtime.now();
+        match answer {
+            Ok(FindAnswer::Found(issued)) => {
+                let ours = Certificate::from_der(&issued.certificate, &context.limits)
+                    .map_or(true, |certificate| certificate.spki() == made.public_key.as_slice());
+                if !ours {
+                    return self.judge(Answer::FoundForOther, Retry::Later, now);
+                }
+                self.issued = Some(Arc::from(issued));
+                self.judge(Answer::Found, Retry::Later, now)
+            }
+            Ok(FindAnswer::Absent) => self.judge(Answer::Absent, Retry::Later, now),
+            Ok(FindAnswer::CannotTell) => self.judge(Answer::CannotTell, Retry::Later, now),
+            Err(error) if error.kind() == PortErrorKind::Unsupported => self.judge(Answer::CannotTell, Retry::Later, now),
+            Err(error) => {
+                let answer = self.note_error(&error, now);
+                self.judge(answer, error.retry(), now)
+            }
+        }
+    }
+
+    async fn check(&mut self, context: &Context, job: &Job) -> Result<(), Step> {
+        let made = self.made()?;
+        let Some(issued) = self.issued.clone() else { return Err(self.fail()) };
+        let mut fresh = false;
+        let result = loop {
+            let chain = self.ca_chain(context, &mut fresh).await?;
+            let roots: Vec<_> = match &self.authority.roots[..] {
+                [] => chain.last().cloned().into_iter().collect(),
+                pinned => pinned.to_vec(),
+            };
+            let now = context.runtime.now();
+            let (provider, limits, made, issued) = (context.provider.clone(), context.limits.clone(), made.clone(), issued.clone());
+            let tolerance = self.config.tolerance;
+            let result = context
+                .offload(move || {
+                    let issuers: Vec<_> = issued.chain.iter().chain(chain.iter()).cloned().collect();
+                    let expected = Expected::new(&made.plan, &made.public_key, &roots, now).with_tolerance(tolerance);
+                    post_issue::check(&provider, &limits, &issued.certificate, &issuers, &expected)
+                })
+                .await?;
+            // The CA may have got a new certificate since its chain was asked for.
+            if matches!(&result, Err(PostIssueError::Mismatch { kind: Mismatch::Chain, .. })) && !fresh {
+                self.authority.shared.set_chain(None);
+                continue;
+            }
+            break result;
+        };
+        let now = context.runtime.now();
+        match result {
+            Ok(checked) => {
+                self.checked = Some(Arc::new(checked));
+                self.tell(Answer::Passed, now);
+                Ok(())
+            }
+            Err(PostIssueError::Policy(error)) => Err(Step::Failed(error.to_failure())),
+            Err(mismatch) => {
+                let text = format!("the CA's certificate was refused by the post-issue check: {mismatch}");
+                self.failure =
+                    Some(Failure::new(ErrorClass::Policy, crate::event::printable(&text)).with_code(Some("post-issue".to_owned())));
+                let revoke = Certificate::from_der(&issued.certificate, &context.limits).is_ok_and(|leaf| leaf.serial().is_some());
+                self.tell(Answer::Mismatch { revoke }, now);
+                if !revoke {
+                    self.tell_handed_over(context, job, "not possible: the certificate or its serial number cannot be read");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The CA's chain, asked for once and kept; `fresh` says that it was asked for just now.
+    async fn ca_chain(&self, context: &Context, fresh: &mut bool) -> Result<Arc<[CertificateDer<'static>]>, Step> {
+        if let Some(chain) = self.authority.shared.chain() {
+            return Ok(chain);
+        }
+        *fresh = true;
+        match self.call(context, self.ca.chain()).await {
+            Ok(chain) => {
+                let chain: Arc<[_]> = chain.into();
+                self.authority.shared.set_chain(Some(chain.clone()));
+                Ok(chain)
+            }
+            Err(error) if error.retry() != Retry::Never => Err(Step::from_port_error(&error)),
+            // Without it the check has the pinned roots and what came with the certificate, or fails.
+            Err(_) => Ok(Arc::from([])),
+        }
+    }
+
+    async fn revoke(&mut self, context: &Context, job: &Job) -> Result<(), Step> {
+        let Some(issued) = self.issued.clone() else { return Err(self.fail()) };
+        let Ok(certificate) = Certificate::from_der(&issued.certificate, &context.limits) else { return Err(self.fail()) };
+        let now = context.runtime.now();
+        let Some(serial) = certificate.serial() else { return Err(self.fail()) };
+        let request = RevokeCall::new(
+            serial,
+            Some(&issued.certificate),
+            issued.ca_side_id.as_deref(),
+            RevocationReason::CessationOfOperation,
+            now.saturating_add(self.config.ca_timeout),
+        );
+        let answer = self.call(context, self.ca.revoke(request)).await;
+        let now = context.runtime.now();
+        match answer {
+            Ok(answer) => {
+                self.tell(Answer::Revoked, now);
+                self.tell_handed_over(context, job, &format!("{answer:?}"));
+            }
+            Err(error) => {
+                self.tell(Answer::RevokeFailed { again: error.retry() != Retry::Never }, now);
+                if self.machine.as_ref().is_some_and(|machine| machine.next(now) == Action::Fail) {
+                    self.tell_handed_over(context, job, &format!("failed: {error}; the certificate is an orphan, revoke it by hand"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_handed_over(&self, context: &Context, job: &Job, revocation: &str) {
+        let serial = self
+            .issued
+            .as_ref()
+            .and_then(|issued| Certificate::from_der(&issued.certificate, &context.limits).ok())
+            .and_then(|certificate| certificate.serial().map(ToString::to_string))
+            .unwrap_or_else(|| "unknown".to_owned());
+        job.emit(context, EventId::CertificateHandedToRevocation, |event| {
+            event
+                .with_ca(Some(self.request.ca.clone()))
+                .with_error_class(ErrorClass::Policy)
+                .with_message(self.failure.as_ref().map_or("", |failure| &failure.message))
+                .with_detail("serial", &serial)
+                .with_detail("revocation", revocation)
+        });
+    }
+
+    async fn pack(&mut self, context: &Context, job: &Job) -> Result<Outcome, Step> {
+        let made = self.made()?;
+        let (Some(checked), Some(issued)) = (self.checked.clone(), self.issued.clone()) else { return Err(self.fail()) };
+        if !core::mem::replace(&mut self.told_issued, true) {
+            self.tell_issued(context, job, &checked);
+        }
+        let (config, request, provider) = (self.config.clone(), self.request.clone(), context.provider.clone());
+        let packed = context.offload(move || pack(&config, &request, &made, &issued, &checked, &provider)).await?;
+        match packed {
+            Ok(result) => Ok(Outcome::Pkcs(Box::new(result))),
+            Err(error) => {
+                self.failure = Some(Failure::new(ErrorClass::Internal, error.to_string()));
+                self.tell(Answer::Unpackable, context.runtime.now());
+                Err(Step::Wait(Duration::ZERO))
+            }
+        }
+    }
+
+    fn tell_issued(&self, context: &Context, job: &Job, checked: &Checked) {
+        let duration = self.asked_at.map(|asked| context.runtime.monotonic().saturating_sub(asked));
+        job.emit(context, EventId::PkcsIssuedSuccess, |event| {
+            let mut event = event
+                .with_ca(Some(self.request.ca.clone()))
+                .with_detail("serial", &checked.serial.to_string())
+                .with_detail("not-after", &checked.certificate.not_after().to_string());
+            if let Some(duration) = duration {
+                event = event.with_duration(duration);
+            }
+            let valid_for = checked.certificate.not_after().since(context.runtime.now());
+            if valid_for < SHORTEST_USUAL_VALIDITY {
+                event = event.with_detail("warning", "valid for less than 5 days: devices may refuse it");
+            }
+            event
+        });
+    }
+}
+
+/// Why nothing could be made of a request.
+#[derive(Debug, thiserror::Error)]
+enum MakeError {
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error("{0}")]
+    Message(String),
+}
+
+impl MakeError {
+    fn message(error: impl core::fmt::Display) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
+impl From<crate::policy::PolicyRefusal> for MakeError {
+    fn from(refusal: crate::policy::PolicyRefusal) -> Self {
+        Self::Policy(refusal.into())
+    }
+}
+
+/// CPU work: policies first, so that a refused request costs no key pair.
+fn make(
+    config: &PkcsConfig,
+    request: &PkcsRequest,
+    meta: &RequestMeta,
+    provider: &CryptoProvider,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<Made, MakeError> {
+    let plan = config.issuance.plan(request, meta, now)?;
+    let recipient = config.recipients.check_der(provider, limits, &request.recipient, meta.device.as_ref(), now)?;
+    let key = provider.key_generation().map_err(PolicyError::from)?.generate(request.key).map_err(PolicyError::from)?;
+    let signer = provider.signing_keys().map_err(PolicyError::from)?.load(&key).map_err(PolicyError::from)?;
+    let public_key = signer.public_key().to_vec();
+    let subject = Name::from_der(&plan.subject).map_err(MakeError::message)?;
+    let mut builder = CsrBuilder::new(subject, &public_key)
+        .subject_alt_names(&plan.subject_alt_names)
+        .extended_key_usage(&plan.extended_key_usage)
+        .key_usage(plan.key_usage)
+        .sid(plan.sid_extension.clone());
+    if let Some(template) = &plan.template {
+        builder = builder.template(template);
+    }
+    let to_be_signed = builder.to_be_signed(signature_algorithm(request.key)).map_err(MakeError::message)?;
+    let signature = sign_now(&*signer, to_be_signed.algorithm(), to_be_signed.message()).map_err(MakeError::message)?;
+    let csr = CertificateSigningRequestDer::from(to_be_signed.finish(&signature));
+    Ok(Made { plan, recipient, key, public_key, csr })
+}
+
+fn signature_algorithm(key: KeyAlgorithm) -> SignatureAlgorithm {
+    match key {
+        KeyAlgorithm::EcP256 => SignatureAlgorithm::EcdsaP256Sha256,
+        KeyAlgorithm::EcP384 => SignatureAlgorithm::EcdsaP384Sha384,
+        _ => SignatureAlgorithm::RsaPkcs1Sha256,
+    }
+}
+
+/// 160 random bits as 40 hexadecimal digits: ASCII, so that every reader of PKCS#12 derives the same key from it.
+fn random_password(provider: &CryptoProvider) -> Result<Password, PolicyError> {
+    let mut bytes = Zeroizing::new([0u8; 20]);
+    provider.random()?.fill(&mut *bytes)?;
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).map_or(b'0', |digit| digit as u8);
+    let mut text = Vec::with_capacity(40);
+    for byte in bytes.iter() {
+        text.extend_from_slice(&[digit(byte >> 4), digit(byte & 0x0f)]);
+    }
+    Ok(Password::new(text))
+}
+
+/// CPU work: the PKCS#12 file and the two envelopes.
+fn pack(
+    config: &PkcsConfig,
+    request: &PkcsRequest,
+    made: &Made,
+    issued: &Issued,
+    checked: &Checked,
+    provider: &CryptoProvider,
+) -> Result<PkcsResult, MakeError> {
+    let password = random_password(provider)?;
+    let profile = match request.pfx_profile {
+        terms::PfxProfile::Modern => pfx::PfxProfile::Modern,
+        terms::PfxProfile::Compat => pfx::PfxProfile::Compat,
+    };
+    let mut builder = PfxBuilder::new(profile).key(&made.key).certificate(&issued.certificate).chain(&checked.chain);
+    if let Some(name) = &request.friendly_name {
+        builder = builder.friendly_name(name);
+    }
+    if let Some(iterations) = config.iterations {
+        builder = builder.iterations(iterations);
+    }
+    let file = builder.build(&password, provider).map_err(MakeError::message)?;
+    let seal = |content: &[u8]| made.recipient.seal(content, config.cipher, config.transport, provider).map_err(MakeError::message);
+    Ok(PkcsResult::new(
+        seal(file.secret_bytes())?,
+        seal(password.secret_bytes())?,
+        checked.certificate.thumbprint(provider).map_err(MakeError::message)?,
+        checked.serial.clone(),
+        checked.certificate.not_after(),
+        request.ca.clone(),
+    ))
+}
