@@ -272,3 +272,43 @@ fn names_that_cannot_be_encoded_are_refused_when_building() {
         assert!(matches!(built, Err(X509Error::CannotBuild(_))));
     }
 }
+
+#[test]
+fn no_damage_to_an_input_makes_a_reader_panic_or_accept_trailing_data() {
+    use intune_connector::message::crl::{Crl, CrlBuilder};
+    use intune_connector::terms::RevocationReason;
+    let holder = party("Holder");
+    let sid = Some("S-1-5-21-1-2-3-1001".parse().unwrap());
+    let names = [SubjectAltName::Upn("a@b.test".to_owned()), SubjectAltName::Dns("b.test".to_owned())];
+    let certificate = issue(builder(&holder, 1).ca(Some(1)).sid(sid.clone()).subject_alt_names(&names), &holder);
+    let request = CsrBuilder::new(name("Jane"), &holder.key.public_key()).sid(sid).challenge_password(&Password::from("pass"));
+    let request = finish(request.to_be_signed(SignatureAlgorithm::EcdsaP256Sha256).unwrap(), holder.key.as_ref());
+    let list = CrlBuilder::new(name("Holder"), NOW, NOW, 1).revoked(
+        SerialNumber::from_be_bytes(&[1]).unwrap(),
+        NOW,
+        RevocationReason::KeyCompromise,
+    );
+    let list = finish(list.to_be_signed(SignatureAlgorithm::EcdsaP256Sha256).unwrap(), holder.key.as_ref());
+    let limits = Limits::default();
+    type Reader<'a> = (&'a [u8], &'a dyn Fn(&[u8]) -> bool);
+    let readers: [Reader<'_>; 4] = [
+        (certificate.der(), &|der| Certificate::from_der(der, &limits).is_ok()),
+        (&request, &|der| Csr::from_der(der, &limits).is_ok()),
+        (&list, &|der| Crl::from_der(der, &limits).is_ok()),
+        (certificate.subject().as_der(), &|der| Name::from_der(der).map(|name| name.to_string()).is_ok()),
+    ];
+    for (der, reads) in readers {
+        assert!(reads(der));
+        for end in 0..der.len() {
+            assert!(!reads(&der[..end]), "cut off at {end}");
+        }
+        assert!(!reads(&[der, &[0]].concat()), "trailing data");
+        for index in 0..der.len() {
+            for value in [0x00, 0x01, 0x1f, 0x24, 0x30, 0x7f, 0x80, 0x84, 0xff] {
+                let mut changed = der.to_vec();
+                changed[index] = value;
+                reads(&changed);
+            }
+        }
+    }
+}
