@@ -35,6 +35,8 @@ pub mod event;
 mod flow;
 pub mod health;
 pub mod ids;
+#[cfg(feature = "import")]
+pub mod import;
 pub mod lifecycle;
 pub mod limits;
 pub mod message;

@@ -171,6 +171,13 @@ impl ConnectorBuilder {
         self.flow(config)
     }
 
+    /// Adds the import flow.
+    #[cfg(feature = "import")]
+    #[must_use]
+    pub fn import(self, config: crate::import::ImportConfig) -> Self {
+        self.flow(config)
+    }
+
     /// Adds the revocation flow.
     #[cfg(feature = "revoke")]
     #[must_use]
