@@ -5,12 +5,14 @@
 //!
 //! The suite issues and revokes certificates, stores and prunes rows and answers requests: never point it at what is in use.
 
+mod ca;
 mod journal;
 mod keys;
 mod queue;
 mod report;
 mod sink;
 
+pub use ca::{CaUnderTest, check_certificate_authority};
 pub use journal::check_journal;
 pub use keys::check_decryption_keys;
 pub use queue::{QueueUnderTest, check_queue};
