@@ -350,6 +350,34 @@ fn the_signer_is_found_by_its_identifier_and_not_by_its_place() {
 }
 
 #[test]
+fn attributes_out_of_order_verify_whether_signed_as_sent_or_as_sorted() {
+    let Some(openssl) = tool("openssl") else { return };
+    let (dir, provider) = (scratch(), CryptoProvider::ring_and_aws_lc_rs());
+    let rsa = Party::rsa(&openssl, dir.path(), "rsa");
+    let build = || {
+        SignedBuilder::new(SignedContent::Attached(CONTENT))
+            .certificate(rsa.certificate.der())
+            .to_be_signed(&rsa.certificate, SignatureAlgorithm::RsaPkcs1Sha256, &provider)
+            .unwrap()
+    };
+    let sorted = build().message().to_vec();
+    // The SET has a header of two bytes; its first attribute, contentType, is moved behind messageDigest.
+    let first = 2 + usize::from(sorted[3]);
+    let unsorted = [&sorted[..2], &sorted[2 + first..], &sorted[2..2 + first]].concat();
+    let key = rsa.signing_key(&provider);
+    for (signed_bytes, sent, verifies) in
+        [(&sorted, &unsorted, true), (&unsorted, &unsorted, true), (&sorted, &sorted, true), (&unsorted, &sorted, false)]
+    {
+        let signature = sign_now(key.as_ref(), SignatureAlgorithm::RsaPkcs1Sha256, signed_bytes).unwrap();
+        let mut message = build().finish(&signature);
+        let at = find(&message, &sorted[2..]);
+        message[at..at + sent.len() - 2].copy_from_slice(&sent[2..]);
+        let signed = Signed::parse(&message, &Limits::default()).unwrap();
+        assert_eq!(signed.verify(VerifyOptions::default(), &provider).is_ok(), verifies);
+    }
+}
+
+#[test]
 fn signed_attributes_replayed_as_content_do_not_verify() {
     let Some(openssl) = tool("openssl") else { return };
     let (dir, provider) = (scratch(), CryptoProvider::ring_and_aws_lc_rs());
