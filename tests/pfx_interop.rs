@@ -10,7 +10,7 @@ use std::process::Command;
 
 use intune_connector::crypto::CryptoProvider;
 use intune_connector::limits::Limits;
-use intune_connector::message::pfx::{self, OpenedPfx, PfxBuilder, PfxProfile};
+use intune_connector::message::pfx::{self, OpenedPfx, PfxBuilder, PfxProfile, WindowsStore};
 use intune_connector::secret::{Password, PrivateKeyPkcs8};
 use rustls_pki_types::CertificateDer;
 
@@ -133,6 +133,21 @@ fn openssl_opens_what_each_profile_writes_with_and_without_legacy() {
 }
 
 #[test]
+fn openssl_reads_the_attributes_for_windows() {
+    let Some(openssl) = support::tool("openssl") else { return };
+    let pki = Pki::new(&openssl, &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let builder = PfxBuilder::new(PfxProfile::Modern).key(&pki.key).certificate(&pki.chain[0]);
+    let builder = builder.csp_name("Microsoft Software Key Storage Provider").windows_store(WindowsStore::Machine);
+    let file = pki.path("windows.pfx");
+    fs::write(&file, builder.build(&ASCII.into(), &provider()).unwrap().secret_bytes()).unwrap();
+    let mut command = Command::new(&openssl);
+    let dump = stdout(command.args(["pkcs12", "-nodes", "-passin", &format!("pass:{ASCII}"), "-in"]).arg(&file));
+    assert!(dump.contains("Microsoft CSP Name: Microsoft Software Key Storage Provider"), "{dump}");
+    assert_eq!(dump.matches("Microsoft Local Key set").count(), 1, "{dump}");
+    pki.assert_opens(&file, Some(ASCII), 1);
+}
+
+#[test]
 fn certtool_opens_what_each_profile_writes() {
     let (Some(openssl), Some(certtool)) = (support::tool("openssl"), support::tool("certtool")) else { return };
     for pki in Pki::rsa_and_ec(&openssl) {
@@ -222,10 +237,11 @@ fn what_openssl_writes_opens_in_every_algorithm_setting() {
 #[test]
 fn what_certtool_writes_opens_in_every_cipher_setting() {
     let (Some(openssl), Some(certtool)) = (support::tool("openssl"), support::tool("certtool")) else { return };
-    for pki in Pki::rsa_and_ec(&openssl) {
-        for cipher in ["3des-pkcs12", "arcfour", "rc2-40", "3des", "aes-128", "aes-192", "aes-256"] {
-            // 600,000 iterations each: the second password only where it is encoded in another way.
-            let passwords = if matches!(cipher, "3des-pkcs12" | "aes-256") { &[ASCII, UNICODE][..] } else { &[ASCII] };
+    // Each file takes 600,000 rounds three times on either side, so the second kind of key is tried in few settings only.
+    let all = &["3des-pkcs12", "arcfour", "rc2-40", "3des", "aes-128", "aes-192", "aes-256"][..];
+    for (pki, ciphers) in Pki::rsa_and_ec(&openssl).iter().zip([all, &["aes-256"]]) {
+        for cipher in ciphers {
+            let passwords = if matches!(*cipher, "3des-pkcs12" | "aes-256") { &[ASCII, UNICODE][..] } else { &[ASCII] };
             for password in passwords {
                 let path = pki.path("certtool.p12");
                 let mut command = Command::new(&certtool);
@@ -246,7 +262,7 @@ fn what_nss_writes_opens_in_several_settings() {
         &["-c", "PKCS #12 V2 PBE With SHA-1 And 3KEY Triple DES-CBC", "-C", "PKCS #12 V2 PBE With SHA-1 And 40 Bit RC2 CBC"],
         &["-c", "AES-128-CBC", "-C", "AES-256-CBC", "-M", "SHA-512"],
     ];
-    for pki in Pki::rsa_and_ec(&openssl) {
+    for (pki, settings) in Pki::rsa_and_ec(&openssl).iter().zip([settings, &settings[..1]]) {
         let database = nss_database();
         let ours = pki.write(PfxProfile::Modern, ASCII);
         stdout(Command::new(&pk12util).args(["-K", "", "-W", ASCII, "-d"]).arg(sql(&database)).arg("-i").arg(&ours));

@@ -29,6 +29,8 @@ oids! {
     X509_CERTIFICATE = "1.2.840.113549.1.9.22.1", "x509Certificate";
 
     FRIENDLY_NAME = "1.2.840.113549.1.9.20", "friendlyName";
+    MS_CSP_NAME = "1.3.6.1.4.1.311.17.1", "Microsoft CSP name";
+    MS_LOCAL_KEYSET = "1.3.6.1.4.1.311.17.2", "Microsoft local machine keyset";
     LOCAL_KEY_ID = "1.2.840.113549.1.9.21", "localKeyId";
 
     PBE_SHA1_RC4_128 = "1.2.840.113549.1.12.1.1", "pbeWithSHAAnd128BitRC4";
@@ -78,8 +80,6 @@ fn other_name(dotted: &str) -> Option<&'static str> {
     Some(match dotted {
         "1.2.840.113549.1.9.22.2" => "sdsiCertificate",
         "1.2.840.113549.1.9.23.1" => "x509CRL",
-        "1.3.6.1.4.1.311.17.1" => "Microsoft CSP name",
-        "1.3.6.1.4.1.311.17.2" => "Microsoft local machine keyset",
         "2.5.29.15" => "keyUsage",
         "2.16.840.1.113894.746875.1.1" => "Java trusted key usage",
         "1.2.840.113549.1.5.1" => "pbeWithMD2AndDES-CBC",
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn dotted_form_and_contents_are_inverse() {
-        for oid in [PBES2, AES_256_CBC, "2.5.29.15", "2.16.840.1.113894.746875.1.1", SHA1, "1.3.6.1.4.1.311.17.1"] {
+        for oid in [PBES2, AES_256_CBC, "2.5.29.15", "2.16.840.1.113894.746875.1.1", SHA1, MS_CSP_NAME] {
             assert_eq!(dotted(&contents(oid)).as_deref(), Some(oid));
         }
         assert_eq!(contents(PBES2), [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 13]);

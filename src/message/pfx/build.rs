@@ -54,7 +54,20 @@ pub struct PfxBuilder<'a> {
     certificate: Option<&'a CertificateDer<'a>>,
     chain: Vec<&'a CertificateDer<'a>>,
     friendly_name: Option<&'a str>,
+    csp_name: Option<&'a str>,
+    windows_store: WindowsStore,
     iterations: u32,
+}
+
+/// For whom Windows stores the key when it imports the file without being told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum WindowsStore {
+    /// The user who imports it: no attribute is written.
+    #[default]
+    User,
+    /// The machine: the attribute 1.3.6.1.4.1.311.17.2 is written.
+    Machine,
 }
 
 /// Fewest and most iterations that are written: OpenSSL's and Windows' count, and what this crate's own default limits read.
@@ -69,7 +82,16 @@ impl<'a> PfxBuilder<'a> {
     #[must_use]
     pub fn new(profile: PfxProfile) -> Self {
         let iterations = profile.default_iterations();
-        Self { profile, key: None, certificate: None, chain: Vec::new(), friendly_name: None, iterations }
+        Self {
+            profile,
+            key: None,
+            certificate: None,
+            chain: Vec::new(),
+            friendly_name: None,
+            csp_name: None,
+            windows_store: WindowsStore::User,
+            iterations,
+        }
     }
 
     /// The private key; it must belong to the certificate.
@@ -97,6 +119,20 @@ impl<'a> PfxBuilder<'a> {
     #[must_use]
     pub fn friendly_name(mut self, name: &'a str) -> Self {
         self.friendly_name = Some(name);
+        self
+    }
+
+    /// The Windows provider that shall store the key, such as `Microsoft Software Key Storage Provider`; others ignore it.
+    #[must_use]
+    pub fn csp_name(mut self, name: &'a str) -> Self {
+        self.csp_name = Some(name);
+        self
+    }
+
+    /// For whom Windows stores the key; others ignore it.
+    #[must_use]
+    pub fn windows_store(mut self, store: WindowsStore) -> Self {
+        self.windows_store = store;
         self
     }
 
@@ -130,7 +166,16 @@ impl<'a> PfxBuilder<'a> {
             return Err(PfxError::KeyMismatch);
         }
         let local_key_id = provider.digest()?.digest(DigestAlgorithm::Sha1, &[certificate.as_ref()])?;
-        let identity_attributes = attributes(local_key_id.as_ref(), friendly_name.as_deref());
+        let mut identity_attributes = vec![attribute(oid::LOCAL_KEY_ID, &der::octet_string(local_key_id.as_ref()))];
+        identity_attributes.extend(friendly_name.map(|name| attribute(oid::FRIENDLY_NAME, &name)));
+        let mut key_attributes = identity_attributes.clone();
+        if let Some(name) = self.csp_name {
+            key_attributes.push(attribute(oid::MS_CSP_NAME, &bmp_string(name)?));
+        }
+        if self.windows_store == WindowsStore::Machine {
+            key_attributes.push(attribute(oid::MS_LOCAL_KEYSET, &[]));
+        }
+        let (identity_attributes, key_attributes) = (der::set_of(identity_attributes), der::set_of(key_attributes));
 
         let mut bags = vec![cert_bag(certificate, &identity_attributes)];
         bags.extend(self.chain.iter().map(|certificate| cert_bag(certificate, &[])));
@@ -139,7 +184,7 @@ impl<'a> PfxBuilder<'a> {
 
         let shrouded = self.encrypt(key.secret_pkcs8_der(), text, provider)?;
         let shrouded = der::sequence(&[&shrouded.algorithm, &der::octet_string(&shrouded.ciphertext)]);
-        let key_bag = safe_bag(oid::PKCS8_SHROUDED_KEY_BAG, &shrouded, &identity_attributes);
+        let key_bag = safe_bag(oid::PKCS8_SHROUDED_KEY_BAG, &shrouded, &key_attributes);
         let key_safe = data(&der::sequence(&[&key_bag]));
 
         let auth_safe = der::sequence(&[&certificate_safe, &key_safe]);
@@ -253,20 +298,19 @@ fn random<const LEN: usize>(provider: &CryptoProvider) -> Result<[u8; LEN], PfxE
 fn bmp_string(name: &str) -> Result<Vec<u8>, PfxError> {
     const BMP_STRING: u8 = 0x1e;
     if name.is_empty() || name.chars().any(|character| character.is_control()) {
-        return Err(PfxError::InvalidInput("the friendly name is empty or holds control characters"));
+        return Err(PfxError::InvalidInput("a friendly name or CSP name is empty or holds control characters"));
     }
     if name.chars().any(|character| u32::from(character) > 0xffff) {
-        return Err(PfxError::InvalidInput("the friendly name holds a character beyond the basic multilingual plane, such as an emoji"));
+        return Err(PfxError::InvalidInput(
+            "a friendly name or CSP name holds a character beyond the basic multilingual plane, such as an emoji",
+        ));
     }
     Ok(der::tlv(BMP_STRING, &[&password::bmp(name, false)]))
 }
 
-/// `SET OF PKCS12Attribute`.
-fn attributes(local_key_id: &[u8], friendly_name: Option<&[u8]>) -> Vec<u8> {
-    let attribute = |id, value: &[u8]| der::sequence(&[&der::oid(id), &der::tlv(ber::SET, &[value])]);
-    let mut all = vec![attribute(oid::LOCAL_KEY_ID, &der::octet_string(local_key_id))];
-    all.extend(friendly_name.map(|name| attribute(oid::FRIENDLY_NAME, name)));
-    der::set_of(all)
+/// A `PKCS12Attribute` with one value, or, when `value` is empty, none.
+fn attribute(id: &str, value: &[u8]) -> Vec<u8> {
+    der::sequence(&[&der::oid(id), &der::tlv(ber::SET, &[value])])
 }
 
 fn cert_bag(certificate: &CertificateDer<'_>, attributes: &[u8]) -> Vec<u8> {
