@@ -60,6 +60,7 @@ struct FlowState {
     repeats: VecDeque<Ready>,
     uploading: usize,
     uploading_repeats: bool,
+    next_extension: Option<Duration>,
 }
 
 impl FlowState {
@@ -73,8 +74,8 @@ enum Done {
     Polled(Flow, Arc<FlowSpec>, Taken),
     Worked(Flow, Option<CaName>, work::Worked),
     Uploaded(Flow, usize, Vec<Ready>),
-    Healthy,
-    Pruned,
+    /// Health message, pruning or leases: nothing waits for it.
+    Upkeep,
 }
 
 type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send + 'a>>>;
@@ -210,6 +211,12 @@ impl<'a> Run<'a> {
                     look_at(state.next_poll);
                 }
             }
+            if let Some(lease) = spec.settings.queue.capabilities().lease
+                && state.held() > 0
+            {
+                self.extend_leases(&spec, &mut state, lease, now);
+                state.next_extension.into_iter().for_each(&mut look_at);
+            }
             if mode != FlowMode::Paused {
                 state.active.iter().for_each(|active| look_at(active.held.due));
             }
@@ -305,6 +312,22 @@ impl<'a> Run<'a> {
         }));
     }
 
+    /// Prolongs leases three times as often as they end.
+    fn extend_leases(&mut self, spec: &Arc<FlowSpec>, state: &mut FlowState, lease: Duration, now: Duration) {
+        let pause = (lease / 3).max(Duration::from_millis(100));
+        // What has just come in is leased.
+        let next = *state.next_extension.get_or_insert(now.saturating_add(pause));
+        if next <= now {
+            state.next_extension = Some(now.saturating_add(pause));
+            self.busy += usize::from(self.kind == Kind::Once);
+            let (inner, spec) = (self.inner, Arc::clone(spec));
+            self.running.push(Box::pin(async move {
+                inner.extend_leases(&spec).await;
+                Done::Upkeep
+            }));
+        }
+    }
+
     /// Health messages and pruning.
     fn start_upkeep(&mut self, now: Duration) {
         let inner = self.inner;
@@ -319,7 +342,7 @@ impl<'a> Run<'a> {
             self.busy += usize::from(self.kind == Kind::Once);
             self.running.push(Box::pin(async move {
                 health::send(context, config, message).await;
-                Done::Healthy
+                Done::Upkeep
             }));
         }
         if self.state.next_prune.is_none_or(|next| next <= now) {
@@ -328,7 +351,7 @@ impl<'a> Run<'a> {
             self.busy += usize::from(self.kind == Kind::Once);
             self.running.push(Box::pin(async move {
                 inner.prune().await;
-                Done::Pruned
+                Done::Upkeep
             }));
         }
     }
@@ -398,7 +421,7 @@ impl<'a> Run<'a> {
                 }
                 state.results.extend(later);
             }
-            Done::Healthy | Done::Pruned => self.busy -= usize::from(self.kind == Kind::Once),
+            Done::Upkeep => self.busy -= usize::from(self.kind == Kind::Once),
         }
     }
 }

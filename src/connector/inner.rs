@@ -3,7 +3,8 @@
 use core::future::Future;
 use core::pin::pin;
 use core::time::Duration;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +18,12 @@ use super::schedule;
 use super::seal::Seal;
 use super::stored;
 use crate::event::EventId;
-use crate::flow::{Context, EventScope, FlowEvents, Job, QueueSettings, Task};
+use crate::flow::{Context, EventScope, FlowEvents, FlowSpec, Job, QueueSettings, Task};
 use crate::health::HealthConfig;
 use crate::ids::{CaName, IdempotencyKey, RequestId};
-use crate::ports::{Change, CommitAnswer, Journal, LoadRequest, Outcome, PortError, PruneRequest, Row, RowKey, RowState, SealedBlob};
+use crate::ports::{
+    Change, CommitAnswer, ExtendLeaseRequest, Journal, LoadRequest, Outcome, PortError, PruneRequest, Row, RowKey, RowState, SealedBlob,
+};
 use crate::retry::Retry;
 use crate::terms::Flow;
 use crate::time::Timestamp;
@@ -45,7 +48,7 @@ pub(super) struct Inner {
     pub(super) counts: Arc<crate::health::CountingSink>,
     pub(super) control: Control,
     pub(super) known: Mutex<Known>,
-    pub(super) in_hand: Arc<Mutex<HashSet<IdempotencyKey>>>,
+    pub(super) in_hand: Arc<InHandKeys>,
     /// What is in hand between two runs; locked while one runs.
     pub(super) state: futures_util::lock::Mutex<RunState>,
     pub(super) built: Timestamp,
@@ -100,15 +103,23 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
 /// Marks a request as in hand; taken back when dropped, also by an abandoned run.
 #[derive(Debug)]
 pub(super) struct InHand {
-    keys: Arc<Mutex<HashSet<IdempotencyKey>>>,
+    keys: Arc<InHandKeys>,
     key: IdempotencyKey,
 }
 
+/// The requests in hand.
+pub(super) type InHandKeys = Mutex<HashMap<IdempotencyKey, (Flow, RequestId)>>;
+
 impl InHand {
     /// `None` when it is in hand already.
-    pub(super) fn take(keys: &Arc<Mutex<HashSet<IdempotencyKey>>>, key: IdempotencyKey) -> Option<Self> {
-        let new = keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
-        new.then(|| Self { keys: Arc::clone(keys), key })
+    pub(super) fn take(keys: &Arc<InHandKeys>, key: IdempotencyKey, flow: Flow, id: &RequestId) -> Option<Self> {
+        match keys.lock().unwrap_or_else(PoisonError::into_inner).entry(key) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(place) => {
+                place.insert((flow, id.clone()));
+                Some(Self { keys: Arc::clone(keys), key })
+            }
+        }
     }
 }
 
@@ -136,7 +147,7 @@ pub(super) struct Held {
 /// A request to be worked on.
 #[derive(Debug)]
 pub(super) struct Active {
-    pub(super) held: Held,
+    pub(super) held: Box<Held>,
     pub(super) task: Box<dyn Task>,
     /// A state that the task asked to commit and that is not stored yet.
     pub(super) uncommitted: Option<RowState>,
@@ -147,7 +158,7 @@ pub(super) struct Active {
 /// A result to be uploaded.
 #[derive(Debug)]
 pub(super) struct Ready {
-    pub(super) held: Held,
+    pub(super) held: Box<Held>,
     pub(super) outcome: Outcome,
     pub(super) uploads: u32,
     /// An answer to a repeated delivery of a finished request: no events, no journal.
@@ -322,6 +333,23 @@ impl Inner {
                 Err(error) => return self.journal_failed("Journal::prune", &error),
             }
         }
+    }
+
+    /// Prolongs the queue's leases of what is in hand of a flow.
+    pub(super) async fn extend_leases(&self, spec: &FlowSpec) {
+        let flow = spec.flow();
+        let requests: Vec<RequestId> = {
+            let in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
+            in_hand.values().filter(|(of, _)| *of == flow).map(|(_, id)| id.clone()).collect()
+        };
+        if requests.is_empty() {
+            return;
+        }
+        let request = ExtendLeaseRequest::new(flow, self.context.instance.clone(), requests);
+        let queue = Arc::clone(&spec.settings.queue);
+        let call = async { queue.extend_lease(request).await };
+        // Work goes on without the lease: what another instance does as well is told apart by key, and at the CA by `find`.
+        let _ = self.guarded("IntuneQueue::extend_lease", Some(flow), spec.settings.call_timeout, call).await;
     }
 
     pub(super) fn seal_outcome(&self, row: RowKey, outcome: &Outcome) -> Option<SealedBlob> {

@@ -104,7 +104,7 @@ async fn admit(inner: &Inner, spec: &Arc<FlowSpec>, items: Vec<QueueItem>, taken
             continue;
         }
         // What is in hand already will be answered by the work on it.
-        if let Some(in_hand) = InHand::take(&inner.in_hand, key) {
+        if let Some(in_hand) = InHand::take(&inner.in_hand, key, item.meta.flow, &item.meta.id) {
             inner.known().keys.insert((item.meta.flow, item.meta.id.clone()), key);
             own.push((item, key, in_hand));
         }
@@ -169,7 +169,8 @@ fn sort(
         meta: item.meta.clone(),
     };
     let received = inner.monotonic();
-    let mut held = Held { job, row, ca: None, events: spec.worker.events(), received, due: received, round: 0, _in_hand: in_hand };
+    let mut held =
+        Box::new(Held { job, row, ca: None, events: spec.worker.events(), received, due: received, round: 0, _in_hand: in_hand });
     let ready = |held, outcome, repeat| Ready { held, outcome, uploads: 0, repeat, since: now };
     if standing == Standing::Repeat {
         note(inner, spec, EventId::RequestRepeated, key, &item.meta, "");

@@ -34,10 +34,7 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
             let mut given_up = Vec::new();
             let pause = pause(inner, spec, &batch, retry);
             for ready in batch {
-                match retry_later(inner, ready, pause) {
-                    Ok(ready) => later.push(ready),
-                    Err(ready) => given_up.push(ready),
-                }
+                retry_later(inner, ready, pause, &mut later, &mut given_up);
             }
             park(inner, given_up, "The queue took no results for too long.").await;
             return later;
@@ -51,10 +48,7 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
             CompleteAnswer::TryAgain(_) => {
                 not_now += 1;
                 let pause = pause(inner, spec, core::slice::from_ref(&ready), Retry::Later);
-                match retry_later(inner, ready, pause) {
-                    Ok(ready) => later.push(ready),
-                    Err(ready) => patience.push(ready),
-                }
+                retry_later(inner, ready, pause, &mut later, &mut patience);
             }
             CompleteAnswer::Refused(reason) => refused.push((ready, reason)),
         }
@@ -111,10 +105,7 @@ async fn mark_uploading(inner: &Inner, spec: &FlowSpec, batch: Vec<Ready>) -> (V
             .collect();
         let pause = pause(inner, spec, &back, Retry::Later);
         for ready in back {
-            match retry_later(inner, ready, pause) {
-                Ok(ready) => later.push(ready),
-                Err(ready) => given_up.push(ready),
-            }
+            retry_later(inner, ready, pause, &mut later, &mut given_up);
         }
         park(inner, given_up, "The journal took no result for too long.").await;
         return (go, later);
@@ -150,15 +141,16 @@ fn pause(inner: &Inner, spec: &FlowSpec, batch: &[Ready], retry: Retry) -> Durat
     inner.backoff(&spec.settings, failures, retry).max(Duration::from_millis(1))
 }
 
-/// Puts a result off, or gives it back when the patience is at its end.
-fn retry_later(inner: &Inner, mut ready: Ready, pause: Duration) -> Result<Ready, Ready> {
+/// Puts a result off, or gives it up when the patience is at its end.
+fn retry_later(inner: &Inner, mut ready: Ready, pause: Duration, later: &mut Vec<Ready>, given_up: &mut Vec<Ready>) {
     let now = inner.now();
     ready.uploads = ready.uploads.saturating_add(1);
     if ready.repeat || now.since(ready.since) >= inner.options.upload_patience {
-        return Err(ready);
+        given_up.push(ready);
+        return;
     }
     ready.held.due = inner.monotonic().saturating_add(pause);
-    Ok(ready)
+    later.push(ready);
 }
 
 async fn acknowledge(inner: &Inner, accepted: &[Ready]) {

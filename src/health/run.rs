@@ -30,7 +30,14 @@ pub(crate) async fn send(context: &Context, config: &HealthConfig, message: Heal
             Either::Left((Err(_), _)) => Err(PortError::transient("the adapter panicked in `IntuneQueue::report_health`")),
             Either::Right(_) => Err(PortError::transient("`IntuneQueue::report_health` gave no answer")),
         };
-        let next = after(result.as_ref().map(|()| ()).map_err(PortError::retry), attempt, config.attempts);
+        let next = after(
+            match &result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(error.retry()),
+            },
+            attempt,
+            config.attempts,
+        );
         let id = match next {
             Next::Sent => EventId::HealthMessageUploadSuccess,
             Next::Again => EventId::HealthMessageUploadFailedAttempt,

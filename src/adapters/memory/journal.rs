@@ -36,7 +36,7 @@ impl VolatileJournal {
 }
 
 fn oldest_first(rows: &mut [Row]) {
-    rows.sort_by(|a, b| (a.created, a.key).cmp(&(b.created, b.key)));
+    rows.sort_by_key(|row| (row.created, row.key));
 }
 
 #[async_trait]

@@ -11,8 +11,8 @@ use crate::adapters::VolatileJournal;
 use crate::connector::QueueSettings;
 use crate::event::{Event, EventId};
 use crate::ports::{
-    Batch, Change, ClaimRequest, CommitAnswer, CompleteAnswer, CompleteRequest, EventSink, IntuneQueue, Journal, JournalScope,
-    JournalStats, LoadRequest, PortError, PruneRequest, QueueCapabilities, ReceiveRequest, RenewRequest, Row, RowKey,
+    Batch, Change, ClaimRequest, CommitAnswer, CompleteAnswer, CompleteRequest, EventSink, ExtendLeaseRequest, IntuneQueue, Journal,
+    JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, QueueCapabilities, ReceiveRequest, RenewRequest, Row, RowKey,
 };
 use crate::terms::Flow;
 
@@ -201,4 +201,43 @@ fn an_outage_of_the_queue_longer_than_the_patience_ends_in_one_admin_failure() {
     rig.run_for(&connector, 5_000);
     assert_eq!(rig.codes_of("r1"), [1020, 1001]);
     assert!(rig.queue.result_of(Flow::Pkcs, &id("r1")).is_none());
+}
+
+/// Leases for 30 s, and counts how often each is prolonged.
+#[derive(Debug)]
+struct LeasedQueue {
+    inner: Arc<crate::adapters::InMemoryQueue>,
+    extensions: AtomicU64,
+}
+
+#[async_trait]
+impl IntuneQueue for LeasedQueue {
+    fn capabilities(&self) -> QueueCapabilities {
+        let mut capabilities = self.inner.capabilities();
+        capabilities.lease = Some(Duration::from_secs(30));
+        capabilities
+    }
+    async fn receive(&self, request: ReceiveRequest) -> Result<Batch, PortError> {
+        self.inner.receive(request).await
+    }
+    async fn complete(&self, request: CompleteRequest) -> Result<Vec<CompleteAnswer>, PortError> {
+        self.inner.complete(request).await
+    }
+    async fn extend_lease(&self, request: ExtendLeaseRequest) -> Result<(), PortError> {
+        assert_eq!(request.requests, [id("r1")]);
+        self.extensions.fetch_add(1, Ordering::SeqCst);
+        Err(PortError::transient("503"))
+    }
+}
+
+#[test]
+fn leases_are_prolonged_while_a_request_is_in_hand_and_not_after() {
+    let rig = Rig::new();
+    rig.queue.push(item("r1", "slow:95"));
+    let queue = Arc::new(LeasedQueue { inner: Arc::clone(&rig.queue), extensions: AtomicU64::new(0) });
+    let settings = QueueSettings::new(Arc::clone(&queue) as Arc<dyn IntuneQueue>);
+    let connector = rig.builder().flow(rig.spec(settings)).build().unwrap();
+    rig.run_for(&connector, 600);
+    assert_eq!(queue.extensions.load(Ordering::SeqCst), 9, "every 10 s of 95");
+    assert_eq!(rig.codes_of("r1"), [1020, 1102, 1000]);
 }
