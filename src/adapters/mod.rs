@@ -2,6 +2,8 @@
 
 #[cfg(feature = "event-log")]
 mod event_log;
+#[cfg(feature = "scep")]
+mod challenge;
 mod local_ca;
 mod memory;
 mod runtime;
@@ -12,6 +14,8 @@ mod tracing;
 pub use self::tracing::TracingSink;
 #[cfg(feature = "event-log")]
 pub use event_log::JsonLinesSink;
+#[cfg(feature = "scep")]
+pub use challenge::{CallbackValidator, DangerousStaticChallenge, EmptyChallenge, NoNotification};
 pub use local_ca::{LedgerEntry, LocalCa, LocalCaError, LocalCaFault, LocalCaFaults, Repeats};
 pub use memory::{InMemoryQueue, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
 pub use runtime::StdRuntime;
