@@ -113,6 +113,8 @@ pub struct Persistence {
     /// How long the same CSR in the same transaction gets the same answer. Default 24 h. Shorter than the time between two enrolments with
     /// the same key, or a renewal would get the old certificate.
     pub replay_window: Duration,
+    /// How long finished rows stay in the journal, also those of others that share it. Default 7 days.
+    pub keep_finished: Duration,
 }
 
 impl Default for Persistence {
@@ -124,6 +126,7 @@ impl Default for Persistence {
             backoff_base: Duration::from_millis(500),
             backoff_cap: Duration::from_secs(7_200),
             replay_window: Duration::from_secs(86_400),
+            keep_finished: Duration::from_secs(7 * 86_400),
         }
     }
 }

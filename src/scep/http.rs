@@ -127,7 +127,7 @@ pub(crate) enum Operation {
     GetCaCaps,
     GetCaCert,
     GetNextCaCert,
-    PkiOperation(Vec<u8>),
+    PkiMessage(Vec<u8>),
 }
 
 /// Why a request is not even an operation.
@@ -176,7 +176,7 @@ pub(crate) fn operation(request: Request, max_message: usize) -> Result<Operatio
         return match message.len() {
             0 => Err(HttpError::NoMessage),
             len if len > max_message => Err(too_long()),
-            _ => Ok(Operation::PkiOperation(message)),
+            _ => Ok(Operation::PkiMessage(message)),
         };
     }
     // A `message` beside these is any text (`default` from Windows): ignored. Some clients POST them.
@@ -273,11 +273,7 @@ mod tests {
             "%2b%2b%2b%2b//8w%0D%0AAA==%0A", // wrapped lines (Cisco, sscep)
             "++++//8wAA=",                   // half the padding
         ] {
-            assert_eq!(
-                get(&format!("operation=PKIOperation&message={message}")),
-                Ok(Operation::PkiOperation(MESSAGE.to_vec())),
-                "{message}"
-            );
+            assert_eq!(get(&format!("operation=PKIOperation&message={message}")), Ok(Operation::PkiMessage(MESSAGE.to_vec())), "{message}");
         }
     }
 

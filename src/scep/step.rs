@@ -31,8 +31,10 @@ pub(crate) enum Input {
     Conflict,
     /// The validator accepted.
     Accepted,
-    /// The validator, or the policy on what it vouches for, refused.
+    /// The validator refused.
     Rejected,
+    /// The validator accepted, and the issuance policy refused.
+    PolicyRefused,
     /// The validator gave no verdict.
     NoVerdict,
     /// The CA issued.
@@ -104,6 +106,7 @@ pub(crate) enum Ending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Verify,
+    Policy,
     Issue,
     Check,
 }
@@ -112,6 +115,7 @@ impl Stage {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Verify => "verify",
+            Self::Policy => "policy",
             Self::Issue => "issue",
             Self::Check => "check",
         }
@@ -175,6 +179,7 @@ impl Transaction {
             (At::Validating, Input::Rejected | Input::NoVerdict) => {
                 self.finish(Ending::Refused { stage: Stage::Verify, notified: Notified::NotDue })
             }
+            (At::Validating, Input::PolicyRefused) => self.refuse(Stage::Policy, RowState::Failed),
             (At::CommittingAsked, Input::Committed) if self.resumed => self.go(At::Finding, Action::Find),
             (At::CommittingAsked, Input::Committed) => self.ask(),
             (At::Asking | At::Finding, Input::Issued) => self.go(At::Checking, Action::Check),
@@ -345,7 +350,7 @@ mod tests {
         assert_eq!(run(STRICT, &[resumed, Input::Accepted, Input::Committed])[2], Action::Find);
     }
 
-    const INPUTS: [Input; 24] = [
+    const INPUTS: [Input; 25] = [
         NEW,
         Input::Known { state: Some(RowState::Asked), busy_elsewhere: false },
         Input::Known { state: Some(RowState::Issued), busy_elsewhere: false },
@@ -356,6 +361,7 @@ mod tests {
         Input::Conflict,
         Input::Accepted,
         Input::Rejected,
+        Input::PolicyRefused,
         Input::NoVerdict,
         Input::Issued,
         Input::IssueRefused,

@@ -1,0 +1,200 @@
+//! Work without a client: stored notifications, certificates to be revoked, transactions that their clients left.
+
+use core::time::Duration;
+
+use super::record::{self, Record};
+use super::service::{Inner, Service, Subject};
+use crate::event::EventId;
+use crate::message::csr::Csr;
+use crate::ports::{CertificatePlan, Change, ClaimRequest, FindAnswer, FindRequest, LoadRequest, PruneRequest, Row, RowKind, RowState};
+use crate::retry::{ErrorClass, Retry};
+use crate::terms::{Flow, KeyAlgorithm};
+use crate::time::Timestamp;
+
+/// Rows taken in one call, so that a call ends.
+const BATCH: usize = 100;
+/// How long another instance leaves claimed rows alone.
+const LEASE: Duration = Duration::from_secs(600);
+/// Attempts to revoke an orphan before it is left to an operator.
+const REVOKE_ATTEMPTS: u32 = 30;
+
+/// What one call of [`Service::maintain`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Maintained {
+    /// Stored notifications that the notifier accepted.
+    pub notified: u64,
+    /// Stored notifications that stay for a later call.
+    pub waiting: u64,
+    /// Stored notifications given up, with event 4002 or 4001.
+    pub given_up: u64,
+    /// Orphaned certificates revoked.
+    pub revoked: u64,
+    /// Finished rows forgotten.
+    pub pruned: u64,
+    /// When the next call has something to do, as far as is known.
+    pub next_due: Option<Timestamp>,
+}
+
+impl Service {
+    /// Does what is due: retries stored notifications, revokes certificates that were never released, clears away what clients left.
+    /// Call it at least once a minute, from one task; several instances may share a journal.
+    pub async fn maintain(&self, now: Timestamp) -> Maintained {
+        let inner = &self.0;
+        let mut done = Maintained::default();
+        for kind in [RowKind::Notification, RowKind::Orphan, RowKind::ScepTransaction] {
+            let claim = ClaimRequest::new(kind, Flow::Scep, inner.context.instance.clone(), BATCH, now, LEASE);
+            let component = Subject { scope: "maintain".to_owned(), delivery: 0 };
+            let rows = match inner.within(inner.soon(), &component, inner.journal.claim(claim)).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    inner.journal_failed(&component, &error);
+                    continue;
+                }
+            };
+            for row in rows {
+                inner.maintain_row(row, now, &mut done).await;
+            }
+        }
+        inner.refresh_chain().await;
+        let component = Subject { scope: "maintain".to_owned(), delivery: 0 };
+        let prune = PruneRequest::new(now.saturating_sub(inner.persistence.keep_finished.max(inner.persistence.replay_window)), 1_000);
+        done.pruned = inner.within(inner.soon(), &component, inner.journal.prune(prune)).await.unwrap_or(0);
+        let open = LoadRequest::Open { kind: RowKind::Notification, max: BATCH };
+        if let Ok(rows) = inner.within(inner.soon(), &component, inner.journal.load(open)).await {
+            done.next_due = rows.iter().map(|row| row.due).min();
+        }
+        done
+    }
+}
+
+impl Inner {
+    fn soon(&self) -> Timestamp {
+        self.now().saturating_add(Duration::from_secs(30))
+    }
+
+    async fn maintain_row(&self, row: Row, now: Timestamp, done: &mut Maintained) {
+        let Ok(record) = self.sealer.open(row.key, &row.blob).and_then(Record::decode) else {
+            // Sealed with another key: it stays for whoever has it.
+            return;
+        };
+        let subject = Subject { scope: record.scope.clone(), delivery: row.delivery };
+        let row = match row.key.kind {
+            RowKind::Notification => self.retry_notification(row, &record, &subject, now, done).await,
+            RowKind::Orphan => self.retry_revocation(row, &record, &subject, now, done).await,
+            _ => self.clear_away(row, &record, &subject).await,
+        };
+        let stored = self.within(self.soon(), &subject, self.journal.commit(vec![Change { row }])).await;
+        if let Err(error) = stored {
+            self.journal_failed(&subject, &error);
+        }
+    }
+
+    fn later(&self, mut row: Row, now: Timestamp) -> Row {
+        row.due = now.saturating_add(self.persistence.backoff(row.attempt));
+        row.owner = None;
+        row.lease_until = now;
+        row
+    }
+
+    async fn retry_notification(&self, mut row: Row, record: &Record, subject: &Subject, now: Timestamp, done: &mut Maintained) -> Row {
+        row.attempt = row.attempt.saturating_add(1);
+        row.updated = now;
+        let notified = match self.tell(record, self.soon(), subject, row.attempt).await {
+            Ok(()) => true,
+            Err(error) if error.retry() == Retry::Never || row.attempt >= self.persistence.spool_attempts => false,
+            Err(_) => {
+                done.waiting += 1;
+                return self.later(row, now);
+            }
+        };
+        *(if notified { &mut done.notified } else { &mut done.given_up }) += 1;
+        row.state = if notified { RowState::Acknowledged } else { RowState::Failed };
+        // The Admin event that the request's own end left to this.
+        let told = if notified { "true" } else { "false" };
+        match &record.failure {
+            Some(note) => self.emit(EventId::ScepRequestIssuedFailure, subject, row.attempt, |event| {
+                event.with_detail("stage", &note.stage).with_detail("notified", told).with_message(&note.description)
+            }),
+            None if notified => {
+                self.emit(EventId::ScepRequestSuccess, subject, row.attempt, |event| event.with_detail("released", "true"));
+            }
+            None => self.emit(EventId::ScepRequestUploadFailure, subject, row.attempt, |event| {
+                event.with_detail("released", "true").with_error_class(ErrorClass::Transient)
+            }),
+        }
+        row
+    }
+
+    async fn retry_revocation(&self, mut row: Row, record: &Record, subject: &Subject, now: Timestamp, done: &mut Maintained) -> Row {
+        row.attempt = row.attempt.saturating_add(1);
+        row.updated = now;
+        match self.revoke(record, subject).await {
+            Ok(()) => {
+                done.revoked += 1;
+                row.state = RowState::Acknowledged;
+                row
+            }
+            Err(_) if row.attempt < REVOKE_ATTEMPTS => self.later(row, now),
+            Err(error) => {
+                row.state = RowState::Parked;
+                self.emit(EventId::CertificateHandedToRevocation, subject, row.attempt, |event| {
+                    event.with_detail("revoked", "false").with_error_class(error.class()).with_message("It must be revoked by hand.")
+                });
+                row
+            }
+        }
+    }
+
+    /// The client has not come back within the replay window: what may have been issued for it is revoked.
+    async fn clear_away(&self, mut row: Row, record: &Record, subject: &Subject) -> Row {
+        let found = match (&record.certificate, row.state) {
+            (Some(_), _) => Some(record.copy()),
+            (None, RowState::Asked | RowState::OrphanSuspected) => match self.find_again(&row, record, subject).await {
+                Some(FindAnswer::Found(issued)) => {
+                    let mut found = record.copy();
+                    found.certificate = Some(issued.certificate.as_ref().to_vec());
+                    found.ca_side_id = issued.ca_side_id;
+                    Some(found)
+                }
+                Some(FindAnswer::Absent) => None,
+                _ => {
+                    row.state = RowState::Parked;
+                    self.emit(EventId::AnswerLost, subject, row.attempt, |event| {
+                        event.with_message("The CA cannot say whether it issued; look for a certificate that nobody has.")
+                    });
+                    return row;
+                }
+            },
+            (None, _) => None,
+        };
+        if let (Some(found), Ok(key)) = (&found, record::run_key(&self.context.provider, row.key.key, row.created)) {
+            self.hand_to_revocation(found, key, subject).await;
+        }
+        row.state = RowState::Failed;
+        row
+    }
+
+    async fn find_again(&self, row: &Row, record: &Record, subject: &Subject) -> Option<FindAnswer> {
+        let csr = Csr::from_der(record.csr.secret_bytes(), &self.context.limits).ok()?;
+        let key = record::run_key(&self.context.provider, row.key.key, row.created).ok()?;
+        // The plan is not stored; key and CSR say what is looked for.
+        let mut plan = CertificatePlan::new(self.ca_name.clone(), csr.subject().as_der().to_vec(), KeyAlgorithm::Rsa2048, row.created);
+        plan.subject_alt_names = csr.subject_alt_names().to_vec();
+        let der = rustls_pki_types::CertificateSigningRequestDer::from(record.csr.secret_bytes());
+        let request = FindRequest::new(key, &der, csr.spki(), &plan, self.soon());
+        self.within(self.soon(), subject, self.ca.find(request)).await.ok()
+    }
+
+    /// Takes over what the CA now answers as its chain; a CA that does not answer changes nothing.
+    async fn refresh_chain(&self) {
+        let subject = Subject { scope: "maintain".to_owned(), delivery: 0 };
+        let Ok(chain) = self.within(self.soon(), &subject, self.ca.chain()).await else { return };
+        let authority = self.authority();
+        if chain.is_empty() || chain == authority.chain {
+            return;
+        }
+        let fresh = super::service::Authority { signing: authority.signing.clone(), decryption: authority.decryption.clone(), chain };
+        *self.authority.write().unwrap_or_else(std::sync::PoisonError::into_inner) = std::sync::Arc::new(fresh);
+    }
+}

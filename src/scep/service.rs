@@ -1,0 +1,413 @@
+//! The service: admission, reading and opening a request with one answer for all that is wrong inside, and the reply.
+
+use core::fmt;
+use core::future::Future;
+use core::panic::AssertUnwindSafe;
+use core::pin::pin;
+use core::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, select};
+use rustls_pki_types::CertificateDer;
+
+use super::admission::{Gate, Permit};
+use super::builder::ServiceBuilder;
+use super::caps;
+use super::config::{Admission, AlgorithmPolicy, NotificationPolicy, Persistence, RegistrationAuthority};
+use super::enrol::{Enrolment, Outcome};
+use super::http::{Operation, Request, Response, media_type, operation};
+use super::step::Stage;
+use super::wire::{Incoming, OpenError, Reply, Verified};
+use crate::crypto::{CryptoProvider, DecryptionKey, DigestAlgorithm, SigningKey, UnwrapError, sign_now, unwrap_now};
+use crate::event::{Event, EventId};
+use crate::flow::seal::Sealer;
+use crate::flow::{Context, EventScope, OffloadError};
+use crate::ids::{CaName, IdempotencyKey, TemplateName};
+use crate::message::certificate::Certificate;
+use crate::message::scep::{FailInfo, MessageType};
+use crate::message::signed::certs_only;
+use crate::policy::IssuancePolicy;
+use crate::ports::{CertificateAuthority, ChallengeValidator, Journal, PortError, ScepNotifier};
+use crate::retry::{Effect, ErrorClass};
+use crate::terms::Flow;
+use crate::time::Timestamp;
+
+/// A SCEP server without a network: give it the parts of HTTP requests, send what it answers.
+///
+/// Cheap to clone. Let `handle` run to its end also when the client hangs up (spawn it): a dropped future leaves its request to
+/// [`Service::maintain`], which must be called from time to time (every minute or so).
+#[derive(Clone)]
+pub struct Service(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) context: Context,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) ca_name: CaName,
+    pub(super) ca: Arc<dyn CertificateAuthority>,
+    pub(super) ca_is_idempotent: bool,
+    pub(super) signing_key: Arc<dyn SigningKey>,
+    pub(super) decryption_key: Arc<dyn DecryptionKey>,
+    pub(super) validator: Arc<dyn ChallengeValidator>,
+    pub(super) notifier: Arc<dyn ScepNotifier>,
+    pub(super) policy: IssuancePolicy,
+    pub(super) template: Option<TemplateName>,
+    pub(super) validity: Duration,
+    pub(super) notification: NotificationPolicy,
+    pub(super) algorithms: AlgorithmPolicy,
+    pub(super) admission: Admission,
+    pub(super) requests: Gate,
+    pub(super) key_operations: Gate,
+    pub(super) persistence: Persistence,
+    pub(super) sealer: Sealer,
+    pub(super) issuing_authority: Option<String>,
+    pub(super) authority: RwLock<Arc<Authority>>,
+    pub(super) locks: KeyLocks,
+}
+
+/// The certificates of RA and CA as last read.
+#[derive(Debug)]
+pub(super) struct Authority {
+    pub(super) signing: Certificate,
+    pub(super) decryption: Certificate,
+    /// The issuing certificate first.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+}
+
+impl Authority {
+    /// The CA serves SCEP itself, without an RA.
+    fn is_ca_alone(&self) -> bool {
+        let issuer = self.chain.first().map(AsRef::as_ref);
+        issuer == Some(self.signing.der().as_ref()) && issuer == Some(self.decryption.der().as_ref())
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("tenant", &self.0.context.tenant)
+            .field("instance", &self.0.context.instance)
+            .field("ca", &self.0.ca_name)
+            .field("notification", &self.0.notification)
+            .field("algorithms", &self.0.algorithms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// A service for one CA. `tenant`, `instance`, `runtime`, `sink` and `policy` must be set before `build`.
+    #[must_use]
+    pub fn builder(
+        provider: CryptoProvider,
+        journal: Arc<dyn Journal>,
+        ca_name: CaName,
+        ca: Arc<dyn CertificateAuthority>,
+        ra: RegistrationAuthority,
+        validator: Arc<dyn ChallengeValidator>,
+        notifier: Arc<dyn ScepNotifier>,
+    ) -> ServiceBuilder {
+        ServiceBuilder::new(provider, journal, ca_name, ca, ra, validator, notifier)
+    }
+
+    pub(super) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// Answers one request. Never fails: what goes wrong is in the answer and the events.
+    pub async fn handle(&self, request: Request) -> Response {
+        let inner = &self.0;
+        let Ok(_permit) = inner.requests.try_enter() else { return inner.busy() };
+        match operation(request, inner.context.limits.input_bytes) {
+            Ok(Operation::GetCaCaps) => Response::ok(media_type::TEXT, caps::body(inner.algorithms, false).into_bytes()),
+            Ok(Operation::GetCaCert) => inner.ca_certificates(),
+            Ok(Operation::GetNextCaCert) => Response::error(404, "GetNextCACert is not served\n"),
+            Ok(Operation::PkiMessage(message)) => inner.pki_operation(message).await,
+            Err(error) => error.response(),
+        }
+    }
+}
+
+/// The facts by which events of one request are made.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    pub(super) scope: String,
+    pub(super) delivery: u32,
+}
+
+/// Raises the Admin event of a request that was dropped before its end.
+struct AdminGuard<'a> {
+    inner: &'a Inner,
+    subject: Subject,
+    armed: bool,
+}
+
+impl Drop for AdminGuard<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.inner.emit(EventId::ScepRequestIssuedFailure, &self.subject, 0, |event| {
+                event.with_detail("stage", "abandoned").with_detail("notified", "false").with_error_class(ErrorClass::Internal)
+            });
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn authority(&self) -> Arc<Authority> {
+        self.authority.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.context.runtime.now()
+    }
+
+    pub(super) fn busy(&self) -> Response {
+        Response::busy(self.admission.retry_after)
+    }
+
+    pub(super) fn emit(&self, id: EventId, subject: &Subject, attempt: u32, fill: impl FnOnce(Event) -> Event) {
+        let scope = EventScope { flow: Some(Flow::Scep), name: &subject.scope, delivery: subject.delivery, attempt };
+        self.context.emit(id, scope, |event| fill(event.with_ca(Some(self.ca_name.clone()))));
+    }
+
+    /// Waits for a port until the deadline. What is cut off, or panics, may have had its effect.
+    pub(super) async fn within<T>(
+        &self,
+        deadline: Timestamp,
+        subject: &Subject,
+        call: impl Future<Output = Result<T, PortError>>,
+    ) -> Result<T, PortError> {
+        let left = deadline.since(self.now());
+        if left.is_zero() {
+            return Err(PortError::transient("the request's deadline has passed").with_effect(Effect::None));
+        }
+        let call = pin!(AssertUnwindSafe(call).catch_unwind());
+        match select(call, self.context.runtime.sleep(left)).await {
+            Either::Left((Ok(result), _)) => result,
+            Either::Left((Err(_), _)) => {
+                self.emit(EventId::PanicContained, subject, 0, |event| event.with_error_class(ErrorClass::Internal));
+                Err(PortError::new(crate::ports::PortErrorKind::Rejected, "code of an adapter panicked"))
+            }
+            Either::Right(((), _)) => Err(PortError::transient("no answer before the request's deadline")),
+        }
+    }
+
+    fn ca_certificates(&self) -> Response {
+        let authority = self.authority();
+        let Some(issuer) = authority.chain.first() else { return self.busy() };
+        if authority.is_ca_alone() && authority.chain.len() == 1 {
+            return Response::ok(media_type::CA_CERT, issuer.as_ref().to_vec());
+        }
+        let mut certificates: Vec<CertificateDer<'_>> = Vec::new();
+        let all = [authority.decryption.der(), authority.signing.der()].into_iter().chain(&authority.chain);
+        for certificate in all {
+            if !certificates.contains(certificate) {
+                certificates.push(certificate.clone());
+            }
+        }
+        Response::ok(media_type::CA_RA_CERT, certs_only(&certificates, &[]))
+    }
+
+    async fn pki_operation(&self, message: Vec<u8>) -> Response {
+        let deadline = self.now().saturating_add(self.admission.deadline);
+        let (provider, limits) = (self.context.provider.clone(), self.context.limits.clone());
+        let read = self.context.offload(move || {
+            let digest = provider.digest().ok()?.digest(DigestAlgorithm::Sha256, &[&message]).ok()?;
+            let incoming = Incoming::parse(&message, &provider, &limits).ok()?;
+            let scope = format!("{}#{:08x}", incoming.transaction_id(), u32::from_be_bytes(*digest.as_ref().first_chunk::<4>()?));
+            Some((incoming, scope))
+        });
+        let (incoming, scope) = match read.await {
+            Ok(Some(read)) => read,
+            Ok(None) => {
+                let subject = Subject { scope: "unreadable".to_owned(), delivery: 0 };
+                self.emit(EventId::MalformedRequest, &subject, 0, |event| event.with_error_class(ErrorClass::Request));
+                return Response::error(400, "the message is not a SCEP request\n");
+            }
+            Err(OffloadError::Busy) => return self.busy(),
+            Err(OffloadError::Panicked) => return Response::error(500, "internal error\n"),
+        };
+        let subject = Subject { scope, delivery: 1 };
+        self.emit(EventId::ScepRequestReceived, &subject, 0, |event| {
+            event.with_detail("messageType", &incoming.message_type().to_string())
+        });
+        let mut guard = AdminGuard { inner: self, subject: subject.clone(), armed: true };
+        let reply_to = incoming.reply(&self.authority().decryption);
+        let outcome = self.serve(incoming, subject.clone(), deadline).await;
+        let response = self.respond(&reply_to, &outcome, deadline, &subject).await;
+        guard.armed = false;
+        self.conclude(&outcome, response.status, &subject);
+        response
+    }
+
+    /// Everything between reading the request and answering it.
+    async fn serve(&self, incoming: Incoming, subject: Subject, deadline: Timestamp) -> Outcome {
+        let refused = |fail_info, class, reason: &str| Outcome::refused(Stage::Verify, fail_info, class, reason);
+        // What the outside shows, before any private key is used.
+        if incoming.message_type() != MessageType::PkcsReq {
+            return refused(FailInfo::BadRequest, ErrorClass::Unsupported, "This message type is not served.");
+        }
+        if !incoming.algorithms_allowed(self.algorithms) || !incoming.signer_can_decrypt() {
+            return refused(
+                FailInfo::BadAlg,
+                ErrorClass::Unsupported,
+                "The algorithms of the request or the key of the client are not allowed.",
+            );
+        }
+        if !incoming.signer_is_self_signed() {
+            return refused(FailInfo::BadRequest, ErrorClass::Unsupported, "Renewals signed by an earlier certificate are not served.");
+        }
+        let verified = match self.open(incoming, deadline).await {
+            Ok(verified) => verified,
+            Err(OpenError::Bad) => return refused(FailInfo::BadMessageCheck, ErrorClass::Request, "The request could not be verified."),
+            Err(OpenError::Unavailable) => return Outcome::TryLater { reason: "The decryption key is unavailable." },
+            Err(OpenError::Busy) => return Outcome::TryLater { reason: "Too many private-key operations are waiting." },
+        };
+        Enrolment::new(self, verified, subject, deadline).run().await
+    }
+
+    /// Opens the envelope and verifies the CSR. One error for everything that is wrong inside, after the same work.
+    async fn open(&self, mut incoming: Incoming, deadline: Timestamp) -> Result<Verified, OpenError> {
+        let _permit = self.key_operation(deadline).await?;
+        let authority = self.authority();
+        let provider = self.context.provider.clone();
+        let limits = self.context.limits.clone();
+        let key = self.decryption_key.clone();
+        if key.is_local() {
+            let work = move || {
+                let request = incoming.unwrap_request(&authority.decryption, &provider)?;
+                let unwrapped = unwrap_now(key.as_ref(), &request);
+                incoming.verify(unwrapped, &provider, &limits)
+            };
+            return self.context.offload(work).await?;
+        }
+        let work = {
+            let provider = provider.clone();
+            move || incoming.unwrap_request(&authority.decryption, &provider).map(|request| (incoming, request))
+        };
+        let (incoming, request) = self.context.offload(work).await??;
+        let left = deadline.since(self.now());
+        let unwrapped = match select(key.unwrap(&request), self.context.runtime.sleep(left)).await {
+            Either::Left((result, _)) => result,
+            Either::Right(((), _)) => Err(UnwrapError::Unavailable(None)),
+        };
+        self.context.offload(move || incoming.verify(unwrapped, &provider, &limits)).await?
+    }
+
+    async fn key_operation(&self, deadline: Timestamp) -> Result<Permit, OpenError> {
+        let left = deadline.since(self.now());
+        match select(pin!(self.key_operations.enter()), self.context.runtime.sleep(left)).await {
+            Either::Left((Ok(permit), _)) => Ok(permit),
+            Either::Left((Err(_), _)) | Either::Right(((), _)) => Err(OpenError::Busy),
+        }
+    }
+
+    async fn respond(&self, reply_to: &Reply, outcome: &Outcome, deadline: Timestamp, subject: &Subject) -> Response {
+        let reply = match outcome {
+            Outcome::TryLater { .. } => return self.busy(),
+            Outcome::Released { certificate, .. } => self.certificate_reply(reply_to, Ok(certificate.clone()), deadline).await,
+            Outcome::Refused { fail_info, .. } => self.certificate_reply(reply_to, Err(*fail_info), deadline).await,
+        };
+        match reply {
+            Ok(der) => Response::ok(media_type::PKI_MESSAGE, der),
+            Err(OpenError::Bad) => {
+                self.emit(EventId::PanicContained, subject, 0, |event| event.with_message("The reply could not be written."));
+                Response::error(500, "internal error\n")
+            }
+            Err(OpenError::Busy | OpenError::Unavailable) => self.busy(),
+        }
+    }
+
+    async fn certificate_reply(
+        &self,
+        reply_to: &Reply,
+        content: Result<Vec<u8>, FailInfo>,
+        deadline: Timestamp,
+    ) -> Result<Vec<u8>, OpenError> {
+        let _permit = self.key_operation(deadline).await?;
+        let (authority, provider, reply_to) = (self.authority(), self.context.provider.clone(), reply_to.clone());
+        let (key, policy) = (self.signing_key.clone(), self.algorithms);
+        if key.is_local() {
+            let work = move || {
+                let unsigned = reply_to.write(content, policy, &key.algorithms(), &authority.signing, &provider)?;
+                let signature = sign_now(key.as_ref(), unsigned.algorithm(), unsigned.message()).map_err(|_| OpenError::Unavailable)?;
+                Ok(unsigned.finish(&signature))
+            };
+            return self.context.offload(work).await?;
+        }
+        let remote = key.clone();
+        let unsigned =
+            self.context.offload(move || reply_to.write(content, policy, &remote.algorithms(), &authority.signing, &provider)).await??;
+        let left = deadline.since(self.now());
+        let signature = match select(key.sign(unsigned.algorithm(), unsigned.message()), self.context.runtime.sleep(left)).await {
+            Either::Left((Ok(signature), _)) => signature,
+            _ => return Err(OpenError::Unavailable),
+        };
+        Ok(unsigned.finish(&signature))
+    }
+
+    /// The Admin event: exactly one for each request, now or when its stored notification has ended.
+    fn conclude(&self, outcome: &Outcome, status: u16, subject: &Subject) {
+        use super::step::Notified;
+        match outcome {
+            Outcome::Released { notified: Notified::Later, .. } | Outcome::Refused { notified: Notified::Later, .. } => {}
+            Outcome::Released { notified, repeated, delivery, .. } => {
+                let id = if *notified == Notified::Yes { EventId::ScepRequestSuccess } else { EventId::ScepRequestUploadFailure };
+                let subject = Subject { delivery: *delivery, ..subject.clone() };
+                self.emit(id, &subject, 0, |event| {
+                    let event = event.with_detail("released", if status == 200 { "true" } else { "false" });
+                    if *repeated { event.with_detail("repeated", "true") } else { event }
+                });
+            }
+            Outcome::Refused { withheld: true, .. } => {
+                self.emit(EventId::ScepRequestUploadFailure, subject, 0, |event| event.with_detail("released", "false"));
+            }
+            Outcome::Refused { stage, notified, class, reason, .. } => {
+                self.emit(EventId::ScepRequestIssuedFailure, subject, 0, |event| {
+                    event
+                        .with_detail("stage", stage.as_str())
+                        .with_detail("notified", if *notified == Notified::Yes { "true" } else { "false" })
+                        .with_error_class(*class)
+                        .with_message(reason)
+                });
+            }
+            Outcome::TryLater { reason } => {
+                self.emit(EventId::ScepRequestIssuedFailure, subject, 0, |event| {
+                    event
+                        .with_detail("stage", "admission")
+                        .with_detail("notified", "false")
+                        .with_error_class(ErrorClass::Transient)
+                        .with_message(reason)
+                });
+            }
+        }
+    }
+}
+
+/// One lock for each transaction in hand, so that the same request at the same time is done once.
+#[derive(Debug, Default)]
+pub(super) struct KeyLocks(Mutex<HashMap<IdempotencyKey, Arc<futures_util::lock::Mutex<()>>>>);
+
+impl KeyLocks {
+    pub(super) fn of(&self, key: IdempotencyKey) -> Arc<futures_util::lock::Mutex<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+    }
+
+    /// Forgets the lock unless others wait for it. Call it with the last use of `lock` behind it.
+    pub(super) fn forget(&self, key: IdempotencyKey, lock: Arc<futures_util::lock::Mutex<()>>) {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map's own, and the caller's.
+        if Arc::strong_count(&lock) <= 2 {
+            locks.remove(&key);
+        }
+    }
+}
+
+impl From<OffloadError> for OpenError {
+    fn from(error: OffloadError) -> Self {
+        match error {
+            OffloadError::Busy => Self::Busy,
+            OffloadError::Panicked => Self::Bad,
+        }
+    }
+}
