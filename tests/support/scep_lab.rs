@@ -1,0 +1,443 @@
+//! A SCEP service with a CA, a validator, a notifier and a journal that fail when a test tells them to, and a client.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "support of tests, each of which uses a part of it")]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use intune_connector::adapters::{DangerousStaticChallenge, RecordingSink, StdRuntime, VolatileJournal};
+use intune_connector::crypto::{CryptoProvider, DecryptionKey, SignatureAlgorithm, SigningKey, sign_now, unwrap_now};
+use intune_connector::event::{Channel, Event};
+use intune_connector::ids::{SerialNumber, TransactionId};
+use intune_connector::limits::Limits;
+use intune_connector::message::ToBeSigned;
+use intune_connector::message::certificate::{Certificate, CertificateBuilder};
+use intune_connector::message::csr::{Csr, CsrBuilder};
+use intune_connector::message::enveloped::LegacyCiphers;
+use intune_connector::message::name::Name;
+use intune_connector::message::scep::{PkiRequestBuilder, ReplyTo, ScepResponse};
+use intune_connector::message::signed::{LegacyDigests, Signed};
+use intune_connector::policy::IssuancePolicy;
+use intune_connector::ports::{
+    CaCapabilities, CertificateAuthority, ChallengeValidator, Change, ClaimRequest, CommitAnswer, FailureNotification, FindAnswer,
+    FindRequest, IssueAnswer, IssueRequest, Issued, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest,
+    RenewRequest, RevokeAnswer, RevokeBy, RevokeCall, Row, RowKey, RowKind, ScepNotifier, SuccessNotification, ValidateRequest, Verdict,
+};
+use intune_connector::scep::{Persistence, RegistrationAuthority, Request, Response, Service, ServiceBuilder};
+use intune_connector::secret::Password;
+use intune_connector::terms::{KeyAlgorithm, KeyUsage, oids};
+use intune_connector::time::Timestamp;
+use rustls_pki_types::CertificateDer;
+
+pub const CHALLENGE: &str = "open-sesame-4711";
+
+pub struct KeyPair {
+    pub signing: Arc<dyn SigningKey>,
+    pub decryption: Option<Arc<dyn DecryptionKey>>,
+    pub spki: Vec<u8>,
+}
+
+pub fn provider() -> &'static CryptoProvider {
+    static PROVIDER: OnceLock<CryptoProvider> = OnceLock::new();
+    PROVIDER.get_or_init(CryptoProvider::ring_and_aws_lc_rs)
+}
+
+pub fn key_pair(algorithm: KeyAlgorithm) -> KeyPair {
+    let pkcs8 = provider().key_generation().unwrap().generate(algorithm).unwrap();
+    let signing = provider().signing_keys().unwrap().load(&pkcs8).unwrap();
+    let decryption = algorithm.is_rsa().then(|| provider().decryption_keys().unwrap().load(&pkcs8).unwrap());
+    let spki = signing.public_key().as_ref().to_vec();
+    KeyPair { signing, decryption, spki }
+}
+
+/// RSA keys are slow to make: tests share a few.
+pub fn shared_key(number: usize) -> &'static KeyPair {
+    static KEYS: [OnceLock<KeyPair>; 4] = [const { OnceLock::new() }; 4];
+    KEYS[number].get_or_init(|| key_pair(KeyAlgorithm::Rsa2048))
+}
+
+pub fn sign(key: &dyn SigningKey, unsigned: ToBeSigned) -> Vec<u8> {
+    let signature = sign_now(key, unsigned.algorithm(), unsigned.message()).unwrap();
+    unsigned.finish(&signature)
+}
+
+fn algorithm_of(key: &dyn SigningKey) -> SignatureAlgorithm {
+    let ec = key.algorithms().into_iter().find(|algorithm| matches!(algorithm, SignatureAlgorithm::EcdsaP256Sha256));
+    ec.unwrap_or(SignatureAlgorithm::RsaPkcs1Sha256)
+}
+
+pub fn name(text: &str) -> Name {
+    Name::parse_cert_str(text).unwrap()
+}
+
+fn serial() -> SerialNumber {
+    let mut bytes = [0x40; 16];
+    provider().random().unwrap().fill(&mut bytes[1..]).unwrap();
+    SerialNumber::from_be_bytes(&bytes).unwrap()
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+pub fn self_signed(subject: &str, key: &KeyPair) -> Certificate {
+    let now = Timestamp::system_now();
+    let unsigned = CertificateBuilder::new(name(subject), &key.spki, now.saturating_sub(HOUR), now.saturating_add(24 * HOUR), serial())
+        .key_usage(KeyUsage::SIGN_AND_ENCIPHER)
+        .to_be_signed(algorithm_of(key.signing.as_ref()))
+        .unwrap();
+    Certificate::from_der(&sign(key.signing.as_ref(), unsigned), &Limits::default()).unwrap()
+}
+
+/// What the CA does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Refuses for good.
+    Reject,
+    /// Fails, certainly without effect.
+    Fail,
+    /// Issues, and loses its answer.
+    LoseAnswer,
+    /// Issues for another subject.
+    WrongSubject,
+    /// Panics.
+    Panic,
+}
+
+/// A CA of its own for each test.
+#[derive(Debug)]
+pub struct TestCa {
+    key: Arc<dyn SigningKey>,
+    pub certificate: CertificateDer<'static>,
+    name: Name,
+    pub faults: Mutex<Vec<Fault>>,
+    pub issued: Mutex<HashMap<[u8; 32], Vec<u8>>>,
+    pub revoked: Mutex<Vec<SerialNumber>>,
+    pub asks: AtomicU32,
+    pub refuse_revocation: AtomicU32,
+}
+
+impl TestCa {
+    pub fn new(key: &KeyPair) -> Self {
+        let now = Timestamp::system_now();
+        let subject = name("CN=TEST CA,O=Lab");
+        let usage = KeyUsage { key_cert_sign: true, crl_sign: true, ..KeyUsage::SIGN_AND_ENCIPHER };
+        let unsigned =
+            CertificateBuilder::new(subject.clone(), &key.spki, now.saturating_sub(HOUR), now.saturating_add(900 * 24 * HOUR), serial())
+                .key_usage(usage)
+                .ca(None)
+                .to_be_signed(algorithm_of(key.signing.as_ref()))
+                .unwrap();
+        Self {
+            certificate: CertificateDer::from(sign(key.signing.as_ref(), unsigned)),
+            key: key.signing.clone(),
+            name: subject,
+            faults: Mutex::default(),
+            issued: Mutex::default(),
+            revoked: Mutex::default(),
+            asks: AtomicU32::new(0),
+            refuse_revocation: AtomicU32::new(0),
+        }
+    }
+
+    pub fn make(
+        &self,
+        subject: Name,
+        spki: &[u8],
+        fill: impl FnOnce(CertificateBuilder) -> CertificateBuilder,
+        not_after: Timestamp,
+    ) -> Vec<u8> {
+        let now = Timestamp::system_now();
+        let builder = CertificateBuilder::new(subject, spki, now.saturating_sub(HOUR), not_after, serial()).issuer(self.name.clone());
+        sign(self.key.as_ref(), fill(builder).to_be_signed(algorithm_of(self.key.as_ref())).unwrap())
+    }
+
+    pub fn certificates(&self) -> usize {
+        self.issued.lock().unwrap().len()
+    }
+}
+
+#[async_trait]
+impl CertificateAuthority for TestCa {
+    fn capabilities(&self) -> CaCapabilities {
+        let mut capabilities = CaCapabilities::minimal();
+        capabilities.find = true;
+        capabilities.revoke_by = vec![RevokeBy::Serial];
+        capabilities
+    }
+
+    async fn issue(&self, request: IssueRequest<'_>) -> Result<IssueAnswer, PortError> {
+        self.asks.fetch_add(1, Ordering::SeqCst);
+        let fault = { self.faults.lock().unwrap().pop() };
+        match fault {
+            Some(Fault::Reject) => return Err(PortError::rejected("the CA denies it").with_code("0x80094014")),
+            Some(Fault::Fail) => {
+                return Err(PortError::transient("the CA is away").with_effect(intune_connector::retry::Effect::None));
+            }
+            Some(Fault::Panic) => panic!("the CA's code panics"),
+            _ => {}
+        }
+        let csr = Csr::from_der(request.csr, &Limits::default()).unwrap();
+        let plan = request.plan;
+        let subject = if fault == Some(Fault::WrongSubject) { name("CN=somebody else") } else { Name::from_der(&plan.subject).unwrap() };
+        let certificate = self.make(
+            subject,
+            csr.spki(),
+            |builder| {
+                let builder = builder.key_usage(plan.key_usage);
+                let builder =
+                    if plan.extended_key_usage.is_empty() { builder } else { builder.extended_key_usage(&plan.extended_key_usage) };
+                if plan.subject_alt_names.is_empty() { builder } else { builder.subject_alt_names(&plan.subject_alt_names) }
+            },
+            plan.not_after,
+        );
+        self.issued.lock().unwrap().insert(*request.key.as_bytes(), certificate.clone());
+        if fault == Some(Fault::LoseAnswer) {
+            return Err(PortError::transient("the connection broke"));
+        }
+        Ok(IssueAnswer::Issued(Box::new(Issued::new(CertificateDer::from(certificate)))))
+    }
+
+    async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError> {
+        Ok(match self.issued.lock().unwrap().get(request.key.as_bytes()) {
+            Some(der) => FindAnswer::Found(Box::new(Issued::new(CertificateDer::from(der.clone())))),
+            None => FindAnswer::Absent,
+        })
+    }
+
+    async fn revoke(&self, call: RevokeCall<'_>) -> Result<RevokeAnswer, PortError> {
+        if take_one(&self.refuse_revocation) {
+            return Err(PortError::transient("the CA is away"));
+        }
+        self.revoked.lock().unwrap().push(call.serial.clone());
+        Ok(RevokeAnswer::Revoked)
+    }
+
+    async fn chain(&self) -> Result<Vec<CertificateDer<'static>>, PortError> {
+        Ok(vec![self.certificate.clone()])
+    }
+}
+
+fn take_one(counter: &AtomicU32) -> bool {
+    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+/// Counts, and fails as often as told.
+#[derive(Debug, Default)]
+pub struct TestNotifier {
+    pub fail: AtomicU32,
+    pub successes: Mutex<Vec<(TransactionId, SerialNumber, String)>>,
+    pub failures: Mutex<Vec<(i32, String)>>,
+}
+
+#[async_trait]
+impl ScepNotifier for TestNotifier {
+    async fn success(&self, notification: SuccessNotification<'_>) -> Result<(), PortError> {
+        if take_one(&self.fail) {
+            return Err(PortError::transient("the service is away"));
+        }
+        let entry = (notification.transaction_id.clone(), notification.serial.clone(), notification.issuing_authority.clone());
+        self.successes.lock().unwrap().push(entry);
+        Ok(())
+    }
+
+    async fn failure(&self, notification: FailureNotification<'_>) -> Result<(), PortError> {
+        if take_one(&self.fail) {
+            return Err(PortError::transient("the service is away"));
+        }
+        self.failures.lock().unwrap().push((notification.hresult, notification.description));
+        Ok(())
+    }
+}
+
+/// The static challenge, counted, and away when told.
+#[derive(Debug)]
+pub struct TestValidator {
+    challenge: DangerousStaticChallenge,
+    pub calls: AtomicU32,
+    pub away: AtomicU32,
+}
+
+#[async_trait]
+impl ChallengeValidator for TestValidator {
+    async fn validate(&self, request: ValidateRequest<'_>) -> Result<Verdict, PortError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if take_one(&self.away) {
+            return Err(PortError::transient("the validation service is away"));
+        }
+        self.challenge.validate(request).await
+    }
+}
+
+/// Refuses to store rows of a kind when told.
+#[derive(Debug, Default)]
+pub struct TestJournal {
+    pub rows: VolatileJournal,
+    pub refuse: Mutex<Option<RowKind>>,
+}
+
+#[async_trait]
+impl Journal for TestJournal {
+    fn scope(&self) -> JournalScope {
+        self.rows.scope()
+    }
+    fn is_durable(&self) -> bool {
+        false
+    }
+    async fn load(&self, request: LoadRequest) -> Result<Vec<Row>, PortError> {
+        self.rows.load(request).await
+    }
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError> {
+        let refused = *self.refuse.lock().unwrap();
+        if changes.iter().any(|change| Some(change.row.key.kind) == refused) {
+            return Err(PortError::transient("no space left on device"));
+        }
+        self.rows.commit(changes).await
+    }
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Row>, PortError> {
+        self.rows.claim(request).await
+    }
+    async fn renew(&self, request: RenewRequest) -> Result<Vec<RowKey>, PortError> {
+        self.rows.renew(request).await
+    }
+    async fn prune(&self, request: PruneRequest) -> Result<u64, PortError> {
+        self.rows.prune(request).await
+    }
+    async fn stats(&self) -> Result<JournalStats, PortError> {
+        self.rows.stats().await
+    }
+}
+
+pub struct Lab {
+    pub ca: Arc<TestCa>,
+    pub ra: Certificate,
+    pub notifier: Arc<TestNotifier>,
+    pub validator: Arc<TestValidator>,
+    pub journal: Arc<TestJournal>,
+    pub sink: Arc<RecordingSink>,
+    pub runtime: Arc<StdRuntime>,
+    pub service: Service,
+    transactions: AtomicU64,
+}
+
+impl Lab {
+    pub fn new(change: impl FnOnce(ServiceBuilder) -> ServiceBuilder) -> Self {
+        Self::with_ca(TestCa::new(shared_key(0)), change)
+    }
+
+    pub fn with_ca(ca: TestCa, change: impl FnOnce(ServiceBuilder) -> ServiceBuilder) -> Self {
+        let ra_key = shared_key(1);
+        let until = Timestamp::system_now().saturating_add(500 * 24 * HOUR);
+        let ra = ca.make(name("CN=TEST RA"), &ra_key.spki, |builder| builder.key_usage(KeyUsage::SIGN_AND_ENCIPHER), until);
+        let ra = Certificate::from_der(&ra, &Limits::default()).unwrap();
+        let authority = RegistrationAuthority::single(ra.der().clone(), ra_key.signing.clone(), ra_key.decryption.clone().unwrap());
+        let (ca, notifier, journal) = (Arc::new(ca), Arc::new(TestNotifier::default()), Arc::new(TestJournal::default()));
+        let validator = Arc::new(TestValidator {
+            challenge: DangerousStaticChallenge::new(Password::from(CHALLENGE)).unwrap(),
+            calls: AtomicU32::new(0),
+            away: AtomicU32::new(0),
+        });
+        let (sink, runtime) = (Arc::new(RecordingSink::new()), Arc::new(StdRuntime::new().unwrap()));
+        let policy = IssuancePolicy::dangerous_allow_any_identity();
+        let builder = Service::builder(
+            provider().clone(),
+            journal.clone(),
+            "Lab CA".parse().unwrap(),
+            ca.clone(),
+            authority,
+            validator.clone(),
+            notifier.clone(),
+        )
+        .tenant("contoso.example".parse().unwrap())
+        .instance("lab-1".parse().unwrap())
+        .sink(sink.clone())
+        .runtime(runtime.clone())
+        .policy(policy)
+        .persistence(Persistence::default().with_backoff(Duration::from_millis(5), Duration::from_secs(60)));
+        let service = runtime.block_on(change(builder).build()).unwrap();
+        Self { ca, ra, notifier, validator, journal, sink, runtime, service, transactions: AtomicU64::new(1) }
+    }
+
+    pub fn handle(&self, request: Request) -> Response {
+        self.runtime.block_on(self.service.handle(request))
+    }
+
+    pub fn post(&self, message: &[u8]) -> Response {
+        self.handle(Request::post("operation=PKIOperation", message.to_vec()))
+    }
+
+    /// A request as a well-behaved client makes it.
+    pub fn client(&self) -> Client {
+        let number = self.transactions.fetch_add(1, Ordering::SeqCst);
+        Client::new(shared_key(2), &format!("CN=device-{number}"), &format!("transaction+{number}/="))
+    }
+
+    /// The codes of the events about SCEP requests, in order, of the documented ones and 6, 9, 11.
+    pub fn codes(&self) -> Vec<u16> {
+        self.sink.events().iter().map(|event| event.id.code()).collect()
+    }
+
+    pub fn admin(&self) -> Vec<Event> {
+        self.sink.events().into_iter().filter(|event| event.id.channel() == Channel::Admin).collect()
+    }
+}
+
+pub struct Client {
+    pub key: &'static KeyPair,
+    pub signer: Certificate,
+    pub csr: Vec<u8>,
+    pub transaction: TransactionId,
+}
+
+impl Client {
+    pub fn new(key: &'static KeyPair, subject: &str, transaction: &str) -> Self {
+        Self::with_challenge(key, subject, transaction, CHALLENGE)
+    }
+
+    pub fn with_challenge(key: &'static KeyPair, subject: &str, transaction: &str, challenge: &str) -> Self {
+        let csr = CsrBuilder::new(name(subject), &key.spki)
+            .challenge_password(&Password::from(challenge))
+            .extended_key_usage(&[oids::CLIENT_AUTH.parse().unwrap()])
+            .subject_alt_names(&[intune_connector::terms::SubjectAltName::Dns("device.lab.example".to_owned())])
+            .to_be_signed(algorithm_of(key.signing.as_ref()))
+            .unwrap();
+        Self {
+            signer: self_signed(subject, key),
+            csr: sign(key.signing.as_ref(), csr),
+            key,
+            transaction: TransactionId::try_from(transaction.as_bytes().to_vec()).unwrap(),
+        }
+    }
+
+    pub fn message(&self, server: &Certificate) -> (Vec<u8>, ReplyTo) {
+        self.message_with(server, PkiRequestBuilder::pkcs_req(self.transaction.clone(), &self.csr))
+    }
+
+    pub fn message_with(&self, server: &Certificate, builder: PkiRequestBuilder<'_>) -> (Vec<u8>, ReplyTo) {
+        let algorithm = algorithm_of(self.key.signing.as_ref());
+        let unsigned = builder.to_be_signed(&self.signer, server, algorithm, provider()).unwrap();
+        let signature = sign_now(self.key.signing.as_ref(), algorithm, unsigned.message()).unwrap();
+        unsigned.finish(&signature)
+    }
+
+    /// Reads the reply, as signed by `server`.
+    pub fn reply(&self, response: &Response, to: &ReplyTo, server: &Certificate) -> ScepResponse {
+        assert_eq!((response.status, response.media_type), (200, "application/x-pki-message"), "{response:?}");
+        ScepResponse::parse(&response.body, to, server, LegacyDigests::Refuse, provider(), &Limits::default()).unwrap()
+    }
+
+    /// The certificate in a SUCCESS; it must be alone and for the client's key.
+    pub fn certificate(&self, reply: &ScepResponse) -> Certificate {
+        let mut opening = reply.open(LegacyCiphers::Refuse, &Limits::default()).unwrap();
+        let request = opening.unwrap_request(&self.signer, provider()).unwrap();
+        let unwrapped = unwrap_now(self.key.decryption.as_deref().unwrap(), &request);
+        let content = opening.finish(unwrapped, provider()).unwrap();
+        let signed = Signed::parse(content.secret_bytes(), &Limits::default()).unwrap();
+        let certificates: Vec<_> = signed.certificates().collect();
+        assert_eq!(certificates.len(), 1, "the envelope holds the issued certificate alone");
+        let certificate = Certificate::from_der(certificates[0].as_ref(), &Limits::default()).unwrap();
+        assert_eq!(certificate.spki(), self.key.spki);
+        certificate
+    }
+}
