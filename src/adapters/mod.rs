@@ -1,9 +1,9 @@
 //! Ready-made implementations of the ports. The in-memory ones are always there and lose everything with the process.
 
-#[cfg(feature = "event-log")]
-mod event_log;
 #[cfg(feature = "scep")]
 mod challenge;
+#[cfg(feature = "event-log")]
+mod event_log;
 mod local_ca;
 mod memory;
 mod runtime;
@@ -12,10 +12,10 @@ mod tracing;
 
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingSink;
-#[cfg(feature = "event-log")]
-pub use event_log::JsonLinesSink;
 #[cfg(feature = "scep")]
 pub use challenge::{CallbackValidator, DangerousStaticChallenge, EmptyChallenge, NoNotification};
+#[cfg(feature = "event-log")]
+pub use event_log::JsonLinesSink;
 pub use local_ca::{LedgerEntry, LocalCa, LocalCaError, LocalCaFault, LocalCaFaults, Repeats};
 pub use memory::{InMemoryQueue, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
 pub use runtime::StdRuntime;
