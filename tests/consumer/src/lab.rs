@@ -6,6 +6,11 @@ use intune_connector::connector::{Connector, ConnectorBuilder};
 use intune_connector::crypto::CryptoProvider;
 use intune_connector::ports::{Payload, QueueItem, RequestMeta};
 use intune_connector::terms::Flow;
+#[cfg(feature = "aws-lc-rs")]
+use intune_connector::{
+    crypto::DecryptionKey as _, limits::Limits, message::certificate::Certificate, message::enveloped::Opening, secret::SecretBytes,
+    terms::KeyAlgorithm,
+};
 
 use super::{OwnJournal, OwnQueue, OwnRuntime, OwnSink, block_on};
 
@@ -62,4 +67,41 @@ impl Lab {
         }
         self.sink.outcomes()
     }
+}
+
+/// A device or service with an RSA key that lives elsewhere, and a certificate.
+#[cfg(feature = "aws-lc-rs")]
+#[derive(Debug)]
+pub struct Device {
+    pub certificate: intune_connector::message::certificate::Certificate,
+    pub key: Arc<super::RemoteDecryptionKey>,
+}
+
+#[cfg(feature = "aws-lc-rs")]
+impl Device {
+    pub fn new(ca: &super::OwnCa, name: &str) -> Self {
+        let provider = provider();
+        let pkcs8 = provider.key_generation().expect("a slot").generate(KeyAlgorithm::Rsa2048).expect("a key");
+        let key = provider.decryption_keys().expect("a slot").load(&pkcs8).expect("a key");
+        let der = block_on(ca.issue_to(&format!("CN={name}"), key.public_key().as_ref())).expect("a certificate");
+        let certificate = Certificate::from_der(&der, &Limits::default()).expect("a certificate");
+        Self { certificate, key: Arc::new(super::RemoteDecryptionKey::new(key)) }
+    }
+
+    /// Opens what was encrypted to it.
+    pub fn open(&self, envelope: &[u8]) -> SecretBytes {
+        let mut opening = Opening::parse(envelope, &Limits::default()).expect("an envelope");
+        let request = opening.unwrap_request(&self.certificate, &provider()).expect("an envelope to this device");
+        let unwrapped = block_on(self.key.unwrap(&request));
+        opening.finish(unwrapped, &provider()).expect("an envelope to this device")
+    }
+}
+
+/// A CA with a fresh P-256 key behind a token.
+#[cfg(feature = "aws-lc-rs")]
+pub fn issuing_ca() -> Arc<super::OwnCa> {
+    let provider = provider();
+    let pkcs8 = provider.key_generation().expect("a slot").generate(KeyAlgorithm::EcP256).expect("a key");
+    let key = super::RemoteSigningKey(provider.signing_keys().expect("a slot").load(&pkcs8).expect("a key"));
+    Arc::new(block_on(super::OwnCa::new(provider, "Own CA".parse().expect("a name"), Arc::new(key))).expect("a CA"))
 }

@@ -17,6 +17,8 @@ pub use journal::OwnJournal;
 pub use keys::{OwnKeys, RemoteDecryptionKey, RemoteSigningKey, Yield};
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 pub use lab::provider;
+#[cfg(feature = "aws-lc-rs")]
+pub use lab::{Device, issuing_ca};
 pub use lab::{Lab, TENANT, item, meta};
 pub use queue::OwnQueue;
 pub use runtime::{OwnRuntime, block_on};
