@@ -2,6 +2,53 @@
 //!
 //! Not affiliated with Microsoft.
 //!
+//! # Two doors
+//!
+//! - *Codecs, no ports*: [`message`] has plain functions over bytes: open and build PKCS#12, CMS, SCEP messages, CSRs and certificates.
+//! - *The connector*: [`connector::Connector`] over the traits in [`ports`]; [`adapters`] has implementations for tests and small needs.
+//!
+//! What is weak has `dangerous` in its name; what the queue says is input, not authority: see [`policy`].
+//!
+//! # A connector in 30 lines
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use intune_connector::adapters::{InMemoryQueue, LocalCa, RecordingSink, StdRuntime, VolatileJournal};
+//! use intune_connector::connector::Connector;
+//! use intune_connector::crypto::CryptoProvider;
+//! use intune_connector::ids::CaName;
+//! use intune_connector::pkcs::PkcsConfig;
+//! use intune_connector::policy::{IssuancePolicy, RecipientPolicy};
+//! use intune_connector::revoke::RevokeConfig;
+//! use intune_connector::terms::{KeyAlgorithm, oids};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let provider = CryptoProvider::ring_and_aws_lc_rs();
+//!     let name: CaName = "Contoso Issuing CA".parse()?;
+//!     let ca = Arc::new(LocalCa::new(provider.clone(), name.clone(), KeyAlgorithm::EcP256)?); // yours: impl CertificateAuthority
+//!     let queue = Arc::new(InMemoryQueue::new()); // yours: impl IntuneQueue
+//!     let runtime = Arc::new(StdRuntime::new()?);
+//!
+//!     let issuance = IssuancePolicy::deny_all()
+//!         .allow_upn_suffix("contoso.example")
+//!         .allow_extended_key_usage(oids::CLIENT_AUTH.parse()?);
+//!     let recipients = RecipientPolicy::new().trust_root(ca.certificate().der().clone());
+//!     let connector = Connector::builder(provider, Arc::new(VolatileJournal::new()))
+//!         .tenant("contoso.example".parse()?)
+//!         .instance("connector-1".parse()?)
+//!         .runtime(runtime.clone())
+//!         .sink(Arc::new(RecordingSink::new())) // yours: impl EventSink
+//!         .flow(PkcsConfig::new(queue.clone(), name.clone(), ca.clone(), issuance, recipients))
+//!         .flow(RevokeConfig::new(queue, name, ca))
+//!         .build()?;
+//!
+//!     let report = runtime.block_on(connector.run_once()); // a service: connector.run_until(stop)
+//!     println!("next poll in {:?}", report.next_due);
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Crate features
 //!
 //! Features only add. The defaults are the four flows and a complete crypto provider.

@@ -34,3 +34,17 @@ fn the_crate_documentation_lists_the_same_features() {
         manifest_features().into_iter().map(|(name, _)| name).filter(|name| name != "default" && !name.starts_with('_')).collect();
     assert_eq!(docs, manifest);
 }
+
+#[test]
+fn the_first_example_of_the_readme_is_the_doc_test() {
+    let readme =
+        include_str!("../README.md").split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the README has one");
+    let docs: String = include_str!("../src/lib.rs")
+        .split("//! ```\n")
+        .nth(1)
+        .expect("the crate docs have one")
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("//! ").or_else(|| line.strip_prefix("//!")).expect("it is a doc comment")))
+        .collect();
+    assert_eq!(docs, readme);
+}
