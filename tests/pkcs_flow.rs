@@ -1,5 +1,6 @@
 //! The PKCS flow through the connector: every event in order, every way a CA can fail, and the result as the device opens it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "pkcs")]
 
 #[path = "support/pki.rs"]
@@ -10,7 +11,7 @@ mod scripted_ca;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use intune_connector::adapters::{InMemoryQueue, RecordingSink, StdRuntime, VolatileJournal};
+use intune_connector::adapters::{InMemoryQueue, LocalCa, LocalCaFault, LocalCaFaults, RecordingSink, StdRuntime, VolatileJournal};
 use intune_connector::connector::{Connector, QueueSettings};
 use intune_connector::crypto::{CryptoProvider, unwrap_now};
 use intune_connector::event::{Channel, EventId};
@@ -418,6 +419,53 @@ fn failed_polls_and_uploads_raise_their_events() {
         }
     });
     assert_eq!(world.events("r2").last(), Some(&1001));
+}
+
+#[test]
+fn with_a_ca_that_fails_in_every_way_nothing_is_lost_doubled_or_wrong_by_its_own_ledger() {
+    let provider = pki::provider();
+    let ca = Arc::new(LocalCa::new((*provider).clone(), "local".parse().unwrap(), KeyAlgorithm::EcP256).unwrap());
+    ca.inject_faults(
+        LocalCaFaults::none()
+            .then(1, LocalCaFault::LoseAnswer)
+            .then(1, LocalCaFault::FailTransiently)
+            .then(1, LocalCaFault::WrongKey)
+            .then(1, LocalCaFault::DropSid)
+            .then(1, LocalCaFault::ExtraExtendedKeyUsage(oid(oids::SERVER_AUTH)))
+            .then(1, LocalCaFault::LongerValidity(Duration::from_secs(30 * 86_400)))
+            .then(1, LocalCaFault::Reject)
+            .then(1, LocalCaFault::Pending { polls: 0 })
+            .every(5, LocalCaFault::LoseAnswer)
+            .fail_revocations(1),
+    );
+    let world = world_with(|ca| ca, |config| config.with_ca("local".parse().unwrap(), ca.clone()), "ca");
+    for number in 0..24 {
+        let mut request = world.request();
+        request.ca = "local".parse().unwrap();
+        world.push(&format!("l{number}"), request);
+    }
+    world.run();
+    let mut delivered = Vec::new();
+    let mut refused = 0;
+    for number in 0..24 {
+        match world.outcome(&format!("l{number}")) {
+            Outcome::Pkcs(result) => {
+                let password = Password::new(open(&world, &result.password_envelope));
+                let file = open(&world, &result.pfx_envelope);
+                pfx::open(&file, Some(&password), &world.provider, &Limits::default()).unwrap().into_mac_verified().unwrap();
+                delivered.push(result.serial);
+            }
+            Outcome::Failed(_) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((delivered.len(), refused), (19, 5), "four wrong certificates and one rejection");
+    let (revoked, living): (Vec<_>, Vec<_>) = ca.issued().into_iter().partition(|entry| entry.revoked.is_some());
+    assert_eq!(revoked.len(), 4);
+    let mut living: Vec<_> = living.into_iter().map(|entry| entry.serial).collect();
+    living.sort();
+    delivered.sort();
+    assert_eq!(living, delivered, "what lives was delivered, and what was delivered lives");
 }
 
 #[test]

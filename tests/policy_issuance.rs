@@ -1,5 +1,7 @@
 //! The issuance policy: one refusal for each rule, and what passes when it is allowed.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "support/pki.rs"]
 mod pki;
 

@@ -1,5 +1,7 @@
 //! The recipient policy: one refusal for each rule.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "support/pki.rs"]
 mod pki;
 

@@ -1,5 +1,6 @@
 //! The recrypt flow through the connector.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![cfg(feature = "pkcs")]
 
 #[path = "support/pki.rs"]

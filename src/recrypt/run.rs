@@ -196,7 +196,7 @@ impl RecryptTask {
 
 enum Begun {
     Opened(SecretBytes),
-    Remote { opening: Opening, unwrap: UnwrapRequest, key: RecryptKey },
+    Remote { opening: Box<Opening>, unwrap: UnwrapRequest, key: RecryptKey },
 }
 
 /// CPU work: finds the key that the payload is for, and opens it when the key is at hand.
@@ -211,7 +211,7 @@ fn begin(keys: &[RecryptKey], request: &RecryptRequest, provider: &CryptoProvide
                 let content_key = unwrap_now(&*key.key, &unwrap);
                 return opening.finish(content_key, provider).map(Begun::Opened);
             }
-            Ok(unwrap) => return Ok(Begun::Remote { opening, unwrap, key: key.clone() }),
+            Ok(unwrap) => return Ok(Begun::Remote { opening: Box::new(opening), unwrap, key: key.clone() }),
             Err(error) => last = Some(error),
         }
     }

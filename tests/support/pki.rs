@@ -1,4 +1,11 @@
-//! A throw-away PKI: a root, devices, services. Every subject says TEST.
+//! A throw-away PKI: a root, devices, services. Every root says TEST.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part of it; a helper that fails, fails its test"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
