@@ -248,7 +248,8 @@ fn a_device_csr_that_keeps_to_the_list_is_approved() {
 
 #[test]
 fn a_device_csr_cannot_choose_its_sid_its_template_or_to_be_a_ca() {
-    let table: &[(&str, fn(CsrBuilder) -> CsrBuilder, Rule)] = &[
+    type Edit = fn(CsrBuilder) -> CsrBuilder;
+    let table: &[(&str, Edit, Rule)] = &[
         ("SID extension", |b| b.sid(Some(SID.parse().unwrap())), Rule::Sid),
         ("SID URI", |b| b.subject_alt_names(&[SubjectAltName::Uri(SID_URI.into())]), Rule::Sid),
         ("template", |b| b.template(&"SubCA".parse().unwrap()), Rule::CsrExtension),

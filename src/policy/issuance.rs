@@ -202,8 +202,9 @@ impl IssuancePolicy {
         self.sid_policy
     }
 
-    /// Whether any SID could be approved.
-    pub(crate) fn allows_sids(&self) -> bool {
+    /// Whether any SID could be approved: if so, a CA must be able to write it.
+    #[must_use]
+    pub fn allows_sids(&self) -> bool {
         self.any_identity || !self.sid_domains.is_empty() || !self.built_in_sids.is_empty()
     }
 
