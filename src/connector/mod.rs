@@ -18,9 +18,6 @@ mod stored;
 mod upload;
 mod work;
 
-#[cfg(test)]
-mod tests;
-
 use core::future::Future;
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -132,3 +129,6 @@ impl Connector {
         Guarantees::of(&*self.inner.journal, &self.inner.control)
     }
 }
+
+#[cfg(test)]
+mod tests;
