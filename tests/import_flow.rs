@@ -298,6 +298,34 @@ fn a_remote_key_that_is_away_is_tried_again_until_2052() {
 }
 
 #[test]
+fn a_key_that_never_answers_counts_as_away() {
+    #[derive(Debug)]
+    struct Hanging(Arc<dyn DecryptionKey>);
+    #[async_trait]
+    impl DecryptionKey for Hanging {
+        fn public_key(&self) -> SubjectPublicKeyInfoDer<'static> {
+            self.0.public_key()
+        }
+        async fn unwrap(&self, _: &UnwrapRequest) -> Result<SecretBytes, UnwrapError> {
+            core::future::pending().await
+        }
+    }
+    let key = &WORLD.import_key.decryption_key;
+    let hanging: Arc<dyn DecryptionKey> = Arc::new(Hanging(key.clone()));
+    let timeout = |config: ImportConfig| config.with_key_timeout(Duration::from_millis(5));
+    let rig = Rig::new(Arc::new(FaultyKeys { keys: vec![hanging.clone()], ..FaultyKeys::default() }), timeout);
+    rig.push_good("r1");
+    rig.settle();
+    assert_eq!(rig.ids("r1"), [2020, 2051, 2051, 2052, 2102, 2001]);
+
+    // Another key of the same name that works is enough.
+    let rig = Rig::new(Arc::new(FaultyKeys { keys: vec![hanging, key.clone()], ..FaultyKeys::default() }), timeout);
+    rig.push_good("r1");
+    rig.settle();
+    assert_eq!(rig.ids("r1"), [2020, 2050, 2102, 2000]);
+}
+
+#[test]
 fn failed_polls_and_uploads_raise_2203_and_2101() {
     let rig = Rig::with_key();
     rig.queue.fail_next_receive(PortError::transient("no route"));

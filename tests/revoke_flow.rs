@@ -328,6 +328,47 @@ fn without_issuer_only_exactly_one_hit_is_acted_on() {
 }
 
 #[test]
+fn a_request_that_may_be_anothers_gets_no_final_answer_when_the_ca_refuses() {
+    let ca = Ledger::with(&["01"]);
+    let rig = Rig::new(&[("Contoso CA", &ca)], unchanged);
+    ca.fail(PortError::rejected("not by this account"));
+    rig.push("r1", "01", None);
+    rig.settle();
+    assert_eq!(rig.result("r1"), None, "a final answer would end another CA's revocation");
+    assert_eq!(rig.ids("r1").last(), Some(&EventId::RequestLeftToOthers.code()));
+
+    // Where all such requests are ours, it is final.
+    let rig = Rig::new(&[("Contoso CA", &ca)], |config| config.with_issuerless_requests(IssuerlessRequests::AreOurs));
+    ca.fail(PortError::rejected("not by this account"));
+    rig.push("r1", "01", None);
+    rig.settle();
+    assert_eq!(rig.error("r1"), Some(RevocationError::NonRetryableServiceException));
+
+    // A passing fault asks for another offer, which ends nobody's revocation.
+    let rig = Rig::new(&[("Contoso CA", &ca)], unchanged);
+    (0..3).for_each(|_| ca.fail(PortError::transient("connection reset")));
+    rig.push("r1", "01", None);
+    rig.settle();
+    assert!(rig.error("r1").is_some_and(RevocationError::is_retryable));
+}
+
+#[test]
+fn the_reason_is_the_requests_own_or_the_configured_one() {
+    let ca = Ledger::with(&["01", "02"]);
+    let rig = Rig::new(&[("Contoso CA", &ca)], |config| config.with_default_reason(RevocationReason::Superseded));
+    rig.push("r1", "01", Some("Contoso CA"));
+    let mut request = RevokeRequest::new("02");
+    request.issuer = Some("Contoso CA".to_owned());
+    request.reason = Some(RevocationReason::KeyCompromise);
+    let meta = RequestMeta::new("r2".parse().unwrap(), "contoso.example".parse().unwrap(), Flow::Revoke);
+    rig.queue.push(QueueItem::new(meta, Payload::Revoke(request)));
+    rig.settle();
+    let mut reasons: Vec<_> = ca.revoked.lock().unwrap().iter().map(|(serial, reason, _)| (serial.to_string(), *reason)).collect();
+    reasons.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(reasons, [("01".to_owned(), RevocationReason::Superseded), ("02".to_owned(), RevocationReason::KeyCompromise)]);
+}
+
+#[test]
 fn serial_numbers_are_read_in_every_spelling() {
     let spellings = ["0A1B2C", "a1b2c", "0x0a1b2c", "0a:1b:2c", "0A 1B 2C", "00000A1B2C"];
     for (number, spelling) in spellings.into_iter().enumerate() {

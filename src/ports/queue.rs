@@ -419,6 +419,12 @@ impl RevokeResult {
         Self { error: None, message: None, note }
     }
 
+    /// Whether it failed for a reason that may pass, so that the service offers the request again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.error.is_some_and(RevocationError::is_retryable)
+    }
+
     /// It is not.
     #[must_use]
     pub fn failed(error: RevocationError, message: impl Into<String>) -> Self {
@@ -475,7 +481,7 @@ impl Outcome {
     /// The connector then works on it anew; every other finished request is only answered again.
     #[must_use]
     pub fn is_offered_again(&self) -> bool {
-        matches!(self, Self::Revoke(RevokeResult { error: Some(error), .. }) if error.is_retryable())
+        matches!(self, Self::Revoke(result) if result.is_retryable())
     }
 
     /// Why it failed, when it did.

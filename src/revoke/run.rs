@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
 
-use super::config::{Authority, RevokeConfig};
+use super::config::{Authority, IssuerlessRequests, RevokeConfig};
 use super::step::{self, Answer, Route, Search};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::EventId;
@@ -130,6 +130,21 @@ impl RevokeTask {
         self.target.and_then(|index| self.config.authorities.get(index))
     }
 
+    /// Whether the request is certainly for an own CA, so that a final answer cannot end another's revocation.
+    fn is_ours(&self) -> bool {
+        self.is_named || self.config.issuerless == IssuerlessRequests::AreOurs
+    }
+
+    /// What a failure means: a final one of a request that may be another's is not answered.
+    fn fail(&self, failed: Step) -> Step {
+        match failed {
+            Step::Failed(failure) if !self.is_ours() && !step::failed(&failure).is_retryable() => {
+                Step::LeaveToOthers(format!("it names no issuer, and the CA could not tell whether it is its own: {}", failure.message))
+            }
+            other => other,
+        }
+    }
+
     /// Until when the CA has time for one call.
     fn deadline(&self, context: &Context, job: &Job) -> Timestamp {
         job.deadline.min(context.runtime.now().saturating_add(self.config.ca_timeout))
@@ -153,7 +168,7 @@ impl RevokeTask {
         for authority in &self.config.authorities {
             match self.look_up(context, job, authority).await {
                 Ok(answer) => answers.push(answer),
-                Err(error) => return Some(Step::from_port_error(&error)),
+                Err(error) => return Some(self.fail(Step::from_port_error(&error))),
             }
         }
         match step::judge(answers, self.config.issuerless) {
@@ -192,9 +207,9 @@ impl RevokeTask {
             Ok(LookupAnswer::Absent) => Some(self.act_on(context, job, RevokeAnswer::UnknownSerial)),
             Ok(LookupAnswer::CannotTell) => {
                 let message = "the CA does not revoke by serial number and cannot say which certificate has it";
-                Some(Step::Failed(Failure::new(ErrorClass::Unsupported, message)))
+                Some(self.fail(Step::Failed(Failure::new(ErrorClass::Unsupported, message))))
             }
-            Err(error) => Some(Step::from_port_error(&error)),
+            Err(error) => Some(self.fail(Step::from_port_error(&error))),
         }
     }
 
@@ -256,11 +271,16 @@ impl Task for RevokeTask {
         );
         match self.within_timeout(context, authority.ca.revoke(call)).await {
             Ok(answer) => self.act_on(context, job, answer),
-            Err(error) => Step::from_port_error(&error),
+            Err(error) => self.fail(Step::from_port_error(&error)),
         }
     }
 
     fn give_up(&mut self, failure: Failure) -> Outcome {
-        Outcome::Revoke(step::failed(&failure))
+        let mut result = step::failed(&failure);
+        if !self.is_ours() && !result.is_retryable() {
+            // A contained panic, say: a final answer could end another CA's revocation.
+            result.error = Some(RevocationError::RetryableServiceException);
+        }
+        Outcome::Revoke(result)
     }
 }
