@@ -134,7 +134,7 @@ fn crate_paths(line: &str) -> Vec<String> {
     out
 }
 
-/// Every file under `src/` with its room.
+/// Every file under `src/` that ships, with its room; `tests.rs` and `tests/` stand behind `cfg(test)`.
 fn source_files() -> Vec<(String, PathBuf)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -142,6 +142,10 @@ fn source_files() -> Vec<(String, PathBuf)> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("src can be read") {
             let path = entry.expect("src can be read").path();
+            let for_tests = path.file_stem().is_some_and(|stem| stem == "tests");
+            if for_tests {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
