@@ -7,8 +7,6 @@ pub mod der;
 pub mod pkcs10;
 pub mod pkcs12;
 pub mod pkcs5;
-pub mod pkcs8;
-pub mod rasn_types;
 pub mod scep;
 pub mod time;
 pub mod x509;
