@@ -1,4 +1,13 @@
 //! Bytes that must not outlive their use: wiped on drop, not `Clone`, not `Serialize`, hidden in `Debug`.
+//!
+//! ```compile_fail,E0277
+//! fn stored<T: serde::Serialize>(_: T) {}
+//! stored(intune_connector::secret::Password::from("not like this"));
+//! ```
+//!
+//! ```compile_fail,E0599
+//! let copy = intune_connector::secret::Password::from("not like this").clone();
+//! ```
 
 use core::fmt;
 

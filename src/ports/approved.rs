@@ -28,6 +28,18 @@ pub struct ApprovalSubject {
 ///
 /// Borrowed by [`CertificateAuthority::issue`](super::CertificateAuthority::issue), never stored, not `Clone`, without public constructor:
 /// after a restart the same policy mints it anew from the stored plan. A skipped check does not compile.
+///
+/// ```compile_fail,E0624
+/// # fn forge(subject: intune_connector::ports::ApprovalSubject) {
+/// let approved = intune_connector::ports::Approved::mint(subject, intune_connector::time::Timestamp::system_now());
+/// # }
+/// ```
+///
+/// ```compile_fail,E0599
+/// # fn keep(approved: intune_connector::ports::Approved) {
+/// let kept = approved.clone();
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Approved {
     subject: ApprovalSubject,
