@@ -199,7 +199,7 @@ fn every_key_algorithm_and_profile_gives_a_file_that_opens() {
     for (number, (key, profile)) in kinds.into_iter().enumerate() {
         let mut request = world.request();
         (request.key, request.pfx_profile) = (key, profile);
-        request.friendly_name = Some("Jane's certificate".into());
+        request.friendly_name = Some("Jane's certificate \u{1f511}".into());
         world.push(&format!("k{number}"), request);
     }
     world.run();
@@ -207,6 +207,10 @@ fn every_key_algorithm_and_profile_gives_a_file_that_opens() {
     for number in 0..4 {
         let (_, password) = open_as_device(&world, &success(world.outcome(&format!("k{number}"))));
         passwords.push(password.secret_bytes().to_vec());
+    }
+    let told = format!("{:?}", world.sink.events());
+    for password in &passwords {
+        assert!(!told.contains(std::str::from_utf8(password).unwrap()), "a password is in an event");
     }
     passwords.sort();
     passwords.dedup();
@@ -494,7 +498,7 @@ fn a_flow_without_trusted_recipients_or_with_a_ca_that_cannot_write_sids_does_no
     ca.capabilities.sid_extension = false;
     let queue = Arc::new(InMemoryQueue::new());
     let issuance = IssuancePolicy::deny_all().allow_sid_domain("S-1-5-21-1-2-3".parse().unwrap());
-    let config = PkcsConfig::new(queue, "ca".parse().unwrap(), Arc::new(ca), issuance, RecipientPolicy::new());
+    let config = PkcsConfig::new(queue, "ca".parse().unwrap(), Arc::new(ca), issuance, RecipientPolicy::new()).with_pfx_iterations(1);
     let error = Connector::builder((*provider).clone(), Arc::new(VolatileJournal::new()))
         .tenant("contoso.com".parse().unwrap())
         .instance("i1".parse().unwrap())
@@ -504,4 +508,5 @@ fn a_flow_without_trusted_recipients_or_with_a_ca_that_cannot_write_sids_does_no
         .unwrap_err()
         .to_string();
     assert!(error.contains("pkcs.recipients") && error.contains("pkcs.ca.ca"), "{error}");
+    assert!(error.contains("pkcs.pfx_iterations"), "{error}");
 }

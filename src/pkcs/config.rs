@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls_pki_types::CertificateDer;
 
 use super::run::PkcsWorker;
-use crate::crypto::{ContentCipherAlgorithm, KeyTransportAlgorithm};
+use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm};
 use crate::flow::{Finding, FlowSpec, QueueSettings};
 use crate::ids::CaName;
 use crate::limits::Limits;
@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 const COOL_DOWN: Duration = Duration::from_secs(300);
 /// How long a call of a CA may take; slow ones (templates with manager approval aside) answer within seconds.
 const CA_TIMEOUT: Duration = Duration::from_secs(120);
+/// What the PKCS#12 writer accepts.
+const PFX_ITERATIONS: core::ops::RangeInclusive<u32> = 2_000..=1_000_000;
 
 /// The PKCS flow: where requests come from, which CAs issue, what may be issued, and for whom it is encrypted.
 #[derive(Debug, Clone)]
@@ -126,7 +128,7 @@ impl PkcsConfig {
         self
     }
 
-    pub(super) fn findings(&self) -> Vec<Finding> {
+    pub(super) fn findings(&self, provider: &CryptoProvider) -> Vec<Finding> {
         let mut findings = Vec::new();
         for problem in self.recipients.problems() {
             findings.push(Finding::new(
@@ -162,6 +164,18 @@ impl PkcsConfig {
                     findings.push(Finding::new(setting.clone(), format!("a root cannot be read: {error}"), "give it as DER"));
                 }
             }
+        }
+        let cipher = provider.content_cipher().is_ok_and(|slot| !slot.supports(self.cipher));
+        let transport = provider.key_transport().is_ok_and(|slot| !slot.supports(self.transport));
+        if cipher || transport {
+            findings.push(Finding::new(
+                "pkcs.envelope",
+                "the crypto provider does not support the envelope's algorithms",
+                "choose others by `with_envelope`, or use another provider",
+            ));
+        }
+        if self.iterations.is_some_and(|iterations| !PFX_ITERATIONS.contains(&iterations)) {
+            findings.push(Finding::new("pkcs.pfx_iterations", "PKCS#12 files are not written so", "set 2,000 to 1,000,000"));
         }
         if self.ca_timeout.is_zero() {
             findings.push(Finding::new("pkcs.ca_timeout", "every call of a CA would be abandoned at once", "set more than zero"));

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::config::{Authority, PkcsConfig};
 use super::step::{Abilities, Action, Answer, Machine, Verdict};
-use crate::crypto::{CryptoProvider, SignatureAlgorithm, SlotName, sign_now};
+use crate::crypto::{ContentCipherAlgorithm, CryptoError, CryptoProvider, SignatureAlgorithm, SlotName, sign_now};
 use crate::event::EventId;
 use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Step, Task, Worker};
 use crate::ids::CaName;
@@ -74,8 +74,8 @@ impl Worker for PkcsWorker {
         vec![Random, Digest, Hmac, Pbkdf2, ContentCipher, KeyGeneration, Verification, KeyTransport, SigningKeys]
     }
 
-    fn findings(&self, _provider: &CryptoProvider) -> Vec<Finding> {
-        self.config.findings()
+    fn findings(&self, provider: &CryptoProvider) -> Vec<Finding> {
+        self.config.findings(provider)
     }
 
     fn authorities(&self) -> Vec<(CaName, CaCapabilities)> {
@@ -564,6 +564,12 @@ fn make(
 ) -> Result<Made, MakeError> {
     let plan = config.issuance.plan(request, meta, now)?;
     let recipient = config.recipients.check_der(provider, limits, &request.recipient, meta.device.as_ref(), now)?;
+    let ciphers = provider.content_cipher().map_err(PolicyError::from)?;
+    if request.pfx_profile == terms::PfxProfile::Compat && !ciphers.supports(ContentCipherAlgorithm::DesEde3Cbc) {
+        return Err(
+            PolicyError::from(CryptoError::Unsupported("3DES, which the PKCS#12 profile Compat needs (feature `legacy-ciphers`)")).into()
+        );
+    }
     let key = provider.key_generation().map_err(PolicyError::from)?.generate(request.key).map_err(PolicyError::from)?;
     let signer = provider.signing_keys().map_err(PolicyError::from)?.load(&key).map_err(PolicyError::from)?;
     let public_key = signer.public_key().to_vec();
@@ -617,7 +623,10 @@ fn pack(
         terms::PfxProfile::Compat => pfx::PfxProfile::Compat,
     };
     let mut builder = PfxBuilder::new(profile).key(&made.key).certificate(&issued.certificate).chain(&checked.chain);
-    if let Some(name) = &request.friendly_name {
+    // PKCS#12 has no room for characters beyond the basic multilingual plane; a name is not worth a certificate.
+    let bmp = |c: char| if u32::from(c) > 0xffff { char::REPLACEMENT_CHARACTER } else { c };
+    let friendly_name: Option<String> = request.friendly_name.as_ref().map(|name| name.chars().map(bmp).collect());
+    if let Some(name) = &friendly_name {
         builder = builder.friendly_name(name);
     }
     if let Some(iterations) = config.iterations {

@@ -71,7 +71,7 @@ mismatches! {
     Sid "sid" "the certificate's SID extension is not the planned one";
     /// A usage that was not planned, or no extendedKeyUsage at all.
     ExtendedKeyUsage "extended-key-usage" "the certificate's extendedKeyUsage is wider than planned";
-    /// A key usage that was not planned.
+    /// A key usage that was not planned. A certificate without keyUsage passes: many CAs leave it out, and it is no CA's.
     KeyUsage "key-usage" "the certificate's keyUsage is wider than planned";
     /// It is a CA's.
     CaCertificate "ca-certificate" "the certificate is a CA certificate";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls_pki_types::CertificateDer;
 
 use super::run::RecryptWorker;
-use crate::crypto::{ContentCipherAlgorithm, DecryptionKey, KeyTransportAlgorithm};
+use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DecryptionKey, KeyTransportAlgorithm};
 use crate::flow::{Finding, FlowSpec, QueueSettings};
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
@@ -75,8 +75,17 @@ impl RecryptConfig {
         self
     }
 
-    pub(super) fn findings(&self) -> Vec<Finding> {
+    pub(super) fn findings(&self, provider: &CryptoProvider) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let cipher = provider.content_cipher().is_ok_and(|slot| !slot.supports(self.cipher));
+        let transport = provider.key_transport().is_ok_and(|slot| !slot.supports(self.transport));
+        if cipher || transport {
+            findings.push(Finding::new(
+                "pkcs-recrypt.envelope",
+                "the crypto provider does not support the envelope's algorithms",
+                "choose others by `with_envelope`, or use another provider",
+            ));
+        }
         for problem in self.recipients.problems() {
             findings.push(Finding::new(
                 "pkcs-recrypt.recipients",

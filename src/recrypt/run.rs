@@ -57,8 +57,8 @@ impl Worker for RecryptWorker {
         vec![Random, Digest, ContentCipher, KeyTransport, Verification]
     }
 
-    fn findings(&self, _provider: &CryptoProvider) -> Vec<Finding> {
-        self.config.findings()
+    fn findings(&self, provider: &CryptoProvider) -> Vec<Finding> {
+        self.config.findings(provider)
     }
 
     fn accept(&self, _context: &Context, item: QueueItem) -> Accepted {
