@@ -99,6 +99,8 @@ pub enum Fault {
     Fail,
     /// Issues, and loses its answer.
     LoseAnswer,
+    /// Issues, and never answers.
+    Hang,
     /// Issues for another subject.
     WrongSubject,
     /// Panics.
@@ -193,6 +195,9 @@ impl CertificateAuthority for TestCa {
             plan.not_after,
         );
         self.issued.lock().unwrap().insert(*request.key.as_bytes(), certificate.clone());
+        if fault == Some(Fault::Hang) {
+            std::future::pending::<()>().await;
+        }
         if fault == Some(Fault::LoseAnswer) {
             return Err(PortError::transient("the connection broke"));
         }
