@@ -191,6 +191,12 @@ fn everything_that_is_wrong_inside_gets_one_answer() {
     let other_key = Certificate::from_der(&scep_lab::sign(shared_key(3).signing.as_ref(), other_key), &Limits::default()).unwrap();
     let (message, to) = client.message(&other_key);
     check("content key encrypted to another key", &client, &message, &to);
+    // A damaged ciphertext under a good outer signature: the last block decides over the padding, the others over the CSR.
+    for from_the_end in [1, 17, 33, 300] {
+        let client = lab.client();
+        let (message, to) = client.damaged_message(&lab.ra, from_the_end);
+        check("damaged ciphertext", &client, &message, &to);
+    }
     // Encrypted to somebody else altogether.
     let (message, to) = client.message(&pretender);
     check("not a recipient", &client, &message, &to);

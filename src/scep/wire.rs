@@ -84,6 +84,10 @@ impl Incoming {
 
     /// Whether digest and cipher are allowed. An envelope that cannot be read is let through to the one answer for it.
     pub(super) fn algorithms_allowed(&self, policy: AlgorithmPolicy) -> bool {
+        let cipher = self.opening.as_ref().map(Opening::content_cipher);
+        if matches!(cipher, Some(Err(CmsError::UnsupportedAlgorithm { .. }))) {
+            return false;
+        }
         let modern = self.reply.digest != DigestAlgorithm::Sha1 && self.reply.cipher != Some(ContentCipherAlgorithm::DesEde3Cbc);
         modern || policy == AlgorithmPolicy::DangerousAllow3DesAndSha1
     }

@@ -9,17 +9,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use intune_connector::adapters::{DangerousStaticChallenge, RecordingSink, StdRuntime, VolatileJournal};
-use intune_connector::crypto::{CryptoProvider, DecryptionKey, SignatureAlgorithm, SigningKey, sign_now, unwrap_now};
+use intune_connector::crypto::{
+    ContentCipherAlgorithm, CryptoProvider, DecryptionKey, KeyTransportAlgorithm, SignatureAlgorithm, SigningKey, sign_now, unwrap_now,
+};
 use intune_connector::event::{Channel, Event};
 use intune_connector::ids::{SerialNumber, TransactionId};
 use intune_connector::limits::Limits;
 use intune_connector::message::ToBeSigned;
 use intune_connector::message::certificate::{Certificate, CertificateBuilder};
 use intune_connector::message::csr::{Csr, CsrBuilder};
-use intune_connector::message::enveloped::LegacyCiphers;
+use intune_connector::message::enveloped::{EnvelopeBuilder, LegacyCiphers};
 use intune_connector::message::name::Name;
-use intune_connector::message::scep::{PkiRequestBuilder, ReplyTo, ScepResponse};
-use intune_connector::message::signed::{LegacyDigests, Signed};
+use intune_connector::message::scep::{Nonce, PkiRequestBuilder, ReplyTo, ScepResponse, TransactionName};
+use intune_connector::message::signed::{LegacyDigests, Signed, SignedAttribute, SignedBuilder, SignedContent};
 use intune_connector::policy::IssuancePolicy;
 use intune_connector::ports::{
     CaCapabilities, CertificateAuthority, ChallengeValidator, Change, ClaimRequest, CommitAnswer, FailureNotification, FindAnswer,
@@ -424,6 +426,27 @@ impl Client {
         let unsigned = builder.to_be_signed(&self.signer, server, algorithm, provider()).unwrap();
         let signature = sign_now(self.key.signing.as_ref(), algorithm, unsigned.message()).unwrap();
         unsigned.finish(&signature)
+    }
+
+    /// A PKCSReq whose encrypted content has one wrong bit, under a good signature.
+    pub fn damaged_message(&self, server: &Certificate, from_the_end: usize) -> (Vec<u8>, ReplyTo) {
+        let mut envelope = EnvelopeBuilder::new(ContentCipherAlgorithm::Aes128Cbc, KeyTransportAlgorithm::RsaPkcs1v15)
+            .recipient(server)
+            .build(&self.csr, provider())
+            .unwrap();
+        let at = envelope.len() - from_the_end;
+        envelope[at] ^= 1;
+        let (transaction, nonce) = (TransactionName::new(self.transaction.clone()), Nonce::random(provider()).unwrap());
+        let attribute = |arc: u8| format!("2.16.840.1.113733.1.9.{arc}").parse().unwrap();
+        let unsigned = SignedBuilder::new(SignedContent::Attached(&envelope))
+            .attribute(SignedAttribute::printable_string(attribute(2), "19"))
+            .attribute(SignedAttribute::from_der(attribute(7), transaction.to_der()))
+            .attribute(SignedAttribute::octet_string(attribute(5), nonce.as_bytes()))
+            .certificate(self.signer.der())
+            .to_be_signed(&self.signer, SignatureAlgorithm::RsaPkcs1Sha256, provider())
+            .unwrap();
+        let signature = sign_now(self.key.signing.as_ref(), unsigned.algorithm(), unsigned.message()).unwrap();
+        (unsigned.finish(&signature), ReplyTo::new(transaction, nonce))
     }
 
     /// Reads the reply, as signed by `server`.
