@@ -385,6 +385,18 @@ fn a_revocation_that_fails_is_repeated_and_a_lasting_failure_leaves_a_named_orph
 }
 
 #[test]
+fn a_validity_under_five_days_is_issued_with_a_warning() {
+    let world = world();
+    let mut request = world.request();
+    request.validity = 2 * pki::DAY;
+    world.push("r1", request);
+    world.run();
+    success(world.outcome("r1"));
+    let issued = world.sink.events_of("r1").into_iter().find(|event| event.id == EventId::PkcsIssuedSuccess).unwrap();
+    assert!(issued.details.get("warning").is_some_and(|text| text.contains("5 days")), "{issued:?}");
+}
+
+#[test]
 fn symantec_is_routed_to_digicerts_event() {
     let world = world_with(|ca| ca, |config| config, "Symantec");
     let mut request = world.request();
