@@ -68,6 +68,12 @@
 //! | `tracing` | no | an event sink that forwards to `tracing` |
 //! | `conformance` | no | the suite that checks your own adapters |
 
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, clippy::exit, clippy::mem_forget)
+)]
+
 pub mod adapters;
 #[cfg(not(feature = "_internals"))]
 pub(crate) mod codec;

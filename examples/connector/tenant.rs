@@ -147,7 +147,7 @@ impl Tenant {
         request.subject_alt_names = vec![SubjectAltName::Upn(account.to_owned()), SubjectAltName::Email(account.to_owned())];
         request.extended_key_usage = vec![oids::CLIENT_AUTH.parse()?];
         request.sid = Some(format!("S-1-5-21-1004336348-1177238915-682003330-{}", 1_100 + number).parse::<Sid>()?);
-        request.key = if number % 10 == 0 { KeyAlgorithm::Rsa2048 } else { KeyAlgorithm::EcP256 };
+        request.key = if number.is_multiple_of(10) { KeyAlgorithm::Rsa2048 } else { KeyAlgorithm::EcP256 };
         request.pfx_profile = if number % 4 == 3 { PfxProfile::Compat } else { PfxProfile::Modern };
         request.friendly_name = Some(format!("Wi-Fi {account}"));
         Ok(request)
@@ -196,7 +196,7 @@ impl Tenant {
     fn revoke(&mut self, provider: &CryptoProvider, number: usize) -> Checked<()> {
         let serial = self.certificate_to_revoke(provider)?;
         let mut request = RevokeRequest::new(serial.to_string());
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             request.issuer = Some(self.ca_name.to_string());
         }
         self.push(Flow::Revoke, &format!("revoke-{number}"), 0, Payload::Revoke(request.clone()), Expect::Success)?;

@@ -9,9 +9,9 @@ use super::Connector;
 use super::engine::RunState;
 use super::handle::Control;
 use super::inner::{Inner, Known, Options};
-use super::seal::Seal;
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::{Event, EventId};
+use crate::flow::seal::Sealer;
 use crate::flow::{Context, Finding, FlowSpec};
 use crate::health::{CountingSink, HealthConfig};
 use crate::ids::{InstanceId, TenantId};
@@ -240,29 +240,23 @@ impl ConnectorBuilder {
     /// [`BuildError`] with every mistake, each with setting and remedy.
     pub fn build(self) -> Result<Connector, BuildError> {
         let mut findings = self.findings();
-        let seal = Seal::generate(&self.provider);
-        if let (Err(error), true) = (&seal, findings.is_empty()) {
+        let provider = Arc::new(self.provider);
+        let sealer = Sealer::random(Arc::clone(&provider));
+        if let (Err(error), true) = (&sealer, findings.is_empty()) {
             findings.push(Finding::new("provider.random", error.to_string(), "use another crypto provider"));
         }
-        let (Some(tenant), Some(instance), Some(sink), Some(runtime), Ok(seal), true) =
-            (self.tenant, self.instance, self.sink, self.runtime, seal, findings.is_empty())
+        let (Some(tenant), Some(instance), Some(sink), Some(runtime), Ok(sealer), true) =
+            (self.tenant, self.instance, self.sink, self.runtime, sealer, findings.is_empty())
         else {
             return Err(BuildError::new(findings));
         };
         let counts = Arc::new(CountingSink::new(sink));
         let built = runtime.now();
-        let context = Context {
-            tenant,
-            instance,
-            provider: Arc::new(self.provider),
-            runtime,
-            sink: Arc::clone(&counts) as Arc<dyn EventSink>,
-            limits: self.limits,
-        };
+        let context = Context { tenant, instance, provider, runtime, sink: Arc::clone(&counts) as Arc<dyn EventSink>, limits: self.limits };
         let inner = Inner {
             context,
             journal: self.journal,
-            seal,
+            sealer,
             options: self.options,
             health: self.health,
             counts,

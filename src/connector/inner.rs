@@ -15,9 +15,9 @@ use futures_util::future::{Either, select};
 use super::engine::RunState;
 use super::handle::Control;
 use super::schedule;
-use super::seal::Seal;
 use super::stored;
 use crate::event::EventId;
+use crate::flow::seal::Sealer;
 use crate::flow::{Context, EventScope, FlowEvents, FlowSpec, Job, QueueSettings, Task};
 use crate::health::HealthConfig;
 use crate::ids::{CaName, IdempotencyKey, RequestId};
@@ -42,7 +42,7 @@ pub(super) struct Options {
 pub(super) struct Inner {
     pub(super) context: Context,
     pub(super) journal: Arc<dyn Journal>,
-    pub(super) seal: Seal,
+    pub(super) sealer: Sealer,
     pub(super) options: Options,
     pub(super) health: Option<HealthConfig>,
     pub(super) counts: Arc<crate::health::CountingSink>,
@@ -353,12 +353,12 @@ impl Inner {
     }
 
     pub(super) fn seal_outcome(&self, row: RowKey, outcome: &Outcome) -> Option<SealedBlob> {
-        self.seal.seal(&self.context.provider, row, &stored::write(outcome)).ok()
+        self.sealer.seal(row, &stored::write(outcome)).ok()
     }
 
     /// The outcome in a row; `None` when it has none, or it was sealed by another process.
     pub(super) fn open_outcome(&self, row: &Row) -> Option<Outcome> {
-        let opened = self.seal.open(&self.context.provider, row.key, &row.blob).ok()?;
+        let opened = self.sealer.open(row.key, &row.blob).ok()?;
         stored::read(opened.secret_bytes())
     }
 }

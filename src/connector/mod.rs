@@ -13,7 +13,6 @@ mod handle;
 mod inner;
 mod intake;
 mod schedule;
-mod seal;
 mod stored;
 mod upload;
 mod work;
