@@ -20,7 +20,7 @@ use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::message::csr::{Csr, CsrBuilder};
 use crate::message::name::Name;
-use crate::message::pfx::{self, PfxBuilder};
+use crate::message::pfx::PfxBuilder;
 use crate::policy::post_issue::{self, Checked, Expected, Mismatch, PostIssueError};
 use crate::policy::{ApprovedRecipient, PolicyError};
 use crate::ports::{
@@ -29,7 +29,7 @@ use crate::ports::{
 };
 use crate::retry::{Effect, ErrorClass, Retry};
 use crate::secret::{Password, PrivateKeyPkcs8};
-use crate::terms::{self, Flow, KeyAlgorithm, RevocationReason};
+use crate::terms::{Flow, KeyAlgorithm, PfxProfile, RevocationReason};
 use crate::time::Timestamp;
 
 /// The CA name that stands for DigiCert (facts, E.2: events 1032 and 3032).
@@ -565,7 +565,7 @@ fn make(
     let plan = config.issuance.plan(request, meta, now)?;
     let recipient = config.recipients.check_der(provider, limits, &request.recipient, meta.device.as_ref(), now)?;
     let ciphers = provider.content_cipher().map_err(PolicyError::from)?;
-    if request.pfx_profile == terms::PfxProfile::Compat && !ciphers.supports(ContentCipherAlgorithm::DesEde3Cbc) {
+    if request.pfx_profile == PfxProfile::Compat && !ciphers.supports(ContentCipherAlgorithm::DesEde3Cbc) {
         return Err(
             PolicyError::from(CryptoError::Unsupported("3DES, which the PKCS#12 profile Compat needs (feature `legacy-ciphers`)")).into()
         );
@@ -618,11 +618,7 @@ fn pack(
     provider: &CryptoProvider,
 ) -> Result<PkcsResult, MakeError> {
     let password = random_password(provider)?;
-    let profile = match request.pfx_profile {
-        terms::PfxProfile::Modern => pfx::PfxProfile::Modern,
-        terms::PfxProfile::Compat => pfx::PfxProfile::Compat,
-    };
-    let mut builder = PfxBuilder::new(profile).key(&made.key).certificate(&issued.certificate).chain(&checked.chain);
+    let mut builder = PfxBuilder::new(request.pfx_profile).key(&made.key).certificate(&issued.certificate).chain(&checked.chain);
     // PKCS#12 has no room for characters beyond the basic multilingual plane; a name is not worth a certificate.
     let bmp = |c: char| if u32::from(c) > 0xffff { char::REPLACEMENT_CHARACTER } else { c };
     let friendly_name: Option<String> = request.friendly_name.as_ref().map(|name| name.chars().map(bmp).collect());

@@ -11,40 +11,7 @@ use crate::codec::pkcs12::{ber, der, oid};
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DigestAlgorithm};
 use crate::limits::{Budget, Limits};
 use crate::secret::{Password, PrivateKeyPkcs8, SecretBytes};
-
-/// What the file is encrypted and protected with. Choose it by the platform that reads the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PfxProfile {
-    /// PBES2 with PBKDF2-HMAC-SHA-256 and AES-256-CBC for key and certificates, MAC with SHA-256.
-    ///
-    /// Read by OpenSSL 1.1 and later, GnuTLS, NSS, Java 8u301 and later, Windows 10 1709 and Server 2019 and later (reports), and
-    /// iOS/iPadOS (its published source hard-wires exactly these parameters). Refused by Android 9 to 13, Server 2016 and some
-    /// macOS releases (reports).
-    Modern,
-    /// Three-key 3DES with SHA-1 for key and certificates (PBES1), MAC with SHA-1.
-    ///
-    /// Weak by today's measure, so use it with random passwords of at least 128 bits only, but read nearly everywhere: all of the
-    /// above, Android, macOS, old Windows. Needs 3DES in the crypto provider: feature `legacy-ciphers`.
-    Compat,
-    /// As [`Modern`](Self::Modern), but with PBMAC1 (RFC 9579, HMAC-SHA-256) as MAC: no SHA-1-era derivation anywhere.
-    ///
-    /// Opt-in for readers that are known to take it: OpenSSL 3.4 and later, new NSS, GnuTLS and Bouncy Castle. No device platform does.
-    Pbmac1,
-}
-
-impl PfxProfile {
-    /// The iteration count when none is given: 10,000 for [`Modern`](Self::Modern) and [`Pbmac1`](Self::Pbmac1), as Java writes, since a file costs its reader
-    /// three derivations and slow devices should not wait for seconds; 2,048 for [`Compat`](Self::Compat), as OpenSSL writes, since
-    /// old readers are the point of it. With random passwords of 128 bits the count does not matter; raise it for human ones.
-    #[must_use]
-    pub const fn default_iterations(self) -> u32 {
-        match self {
-            Self::Modern | Self::Pbmac1 => 10_000,
-            Self::Compat => 2_048,
-        }
-    }
-}
+use crate::terms::PfxProfile;
 
 /// Writes a PFX with one key, its certificate and the chain above.
 #[derive(Debug)]

@@ -28,7 +28,8 @@ mod scheme;
 #[cfg(all(test, feature = "ring", feature = "aws-lc-rs", feature = "legacy-ciphers"))]
 mod tests;
 
-pub use build::{PfxBuilder, PfxProfile, WindowsStore};
+pub use crate::terms::PfxProfile;
+pub use build::{PfxBuilder, WindowsStore};
 pub use contents::{
     Identity, MacInfo, MacVerified, OpenedPfx, OtherBagKind, PfxAttribute, PfxCertificate, PfxContents, PfxKey, PfxOther, Protection,
     SignatureVerified, Unauthenticated,
