@@ -74,3 +74,33 @@ fn bound_to(row: RowKey) -> Vec<u8> {
     };
     [kind, &[0], row.key.as_bytes()].concat()
 }
+
+#[cfg(all(test, feature = "ring", feature = "aws-lc-rs"))]
+mod tests {
+    use super::*;
+    use crate::ids::IdempotencyKey;
+
+    #[test]
+    fn a_row_opens_only_with_its_key_in_its_place_and_unchanged() {
+        let provider = Arc::new(CryptoProvider::ring_and_aws_lc_rs());
+        let sealer = Sealer::random(provider.clone()).unwrap();
+        let row = RowKey { kind: RowKind::Notification, key: IdempotencyKey::new([1; 32]) };
+        let blob = sealer.seal(row, b"the challenge").unwrap();
+        assert_eq!(sealer.open(row, &blob).unwrap().secret_bytes(), b"the challenge");
+        assert!(!blob.as_bytes().windows(9).any(|window| window == b"challenge"));
+        assert_ne!(sealer.seal(row, b"the challenge").unwrap(), blob, "a nonce must not repeat");
+
+        let elsewhere = [RowKey { kind: RowKind::Orphan, ..row }, RowKey { key: IdempotencyKey::new([2; 32]), ..row }];
+        for other in elsewhere {
+            assert_eq!(sealer.open(other, &blob).unwrap_err(), SealError::Foreign);
+        }
+        assert_eq!(Sealer::random(provider.clone()).unwrap().open(row, &blob).unwrap_err(), SealError::Foreign);
+        for at in 0..blob.as_bytes().len() {
+            let mut damaged = blob.as_bytes().to_vec();
+            damaged[at] ^= 1;
+            assert_eq!(sealer.open(row, &SealedBlob::new(damaged)).unwrap_err(), SealError::Foreign, "{at}");
+        }
+        assert_eq!(sealer.open(row, &SealedBlob::new(vec![VERSION; 5])).unwrap_err(), SealError::Foreign);
+        assert_eq!(Sealer::new(provider, SecretBytes::zeroed(16)).unwrap_err(), SealError::Crypto);
+    }
+}
