@@ -25,18 +25,25 @@ fn check_text(kind: &'static str, text: &str) -> Result<(), InvalidId> {
         Err(invalid(kind, "it is empty"))
     } else if text.len() > 256 {
         Err(invalid(kind, "it is longer than 256 bytes"))
-    } else if text.chars().any(char::is_control) {
-        Err(invalid(kind, "it holds a control character"))
+    } else if text.chars().any(is_unprintable) {
+        Err(invalid(kind, "it holds a control character or an invisible formatting character"))
     } else {
         Ok(())
     }
+}
+
+/// Whether a character has no place in a log: it can forge lines, hide text or turn its direction around.
+pub(crate) const fn is_unprintable(c: char) -> bool {
+    matches!(c,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
         ///
-        /// 1 to 256 bytes without control characters.
+        /// 1 to 256 bytes without control characters and invisible formatting characters, so that it can stand in a log as it is.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
@@ -479,6 +486,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ids_that_could_forge_or_hide_log_lines_are_refused() {
+        for bad in ["a\nb", "a\u{1b}[2J", "a\0", "a\u{202e}b", "a\u{2066}b", "a\u{61c}b", "a\u{200b}b", "\u{feff}a", "a\u{e0041}", ""] {
+            assert!(bad.parse::<RequestId>().is_err() && bad.parse::<CaName>().is_err(), "{bad:?}");
+        }
+        assert!("Zürich CA №1 – 東京".parse::<CaName>().is_ok());
+        assert!((0..=0x10_ffff).filter_map(char::from_u32).filter(|c| c.is_control()).all(is_unprintable));
+    }
+
+    #[test]
     fn sids_are_parsed_strictly() {
         let sid: Sid = "S-1-5-21-3623811015-3361044348-30300820-1013".parse().unwrap();
         assert_eq!((sid.rid(), sid.to_string().as_str()), (1013, "S-1-5-21-3623811015-3361044348-30300820-1013"));
@@ -513,7 +529,7 @@ mod tests {
     #[test]
     fn text_ids_refuse_control_characters_and_do_not_quote_them() {
         let error = RequestId::try_from("a\u{1b}[31mb".to_owned()).unwrap_err();
-        assert_eq!(error.to_string(), "not a valid request id: it holds a control character");
+        assert_eq!(error.to_string(), "not a valid request id: it holds a control character or an invisible formatting character");
         assert!(RequestId::try_from(String::new()).is_err());
         assert!(RequestId::try_from("x".repeat(257)).is_err());
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use id::{Channel, EventId, Level, TaskCategory, Unit, UnknownEvent};
 
-use crate::ids::{CaName, CorrelationId, InstanceId, TenantId};
+use crate::ids::{CaName, CorrelationId, InstanceId, TenantId, is_unprintable};
 use crate::retry::ErrorClass;
 use crate::terms::Flow;
 use crate::time::Timestamp;
@@ -128,18 +128,15 @@ impl Event {
     }
 }
 
-/// Makes text of unknown origin fit for a log: control and bidirectional formatting characters become U+FFFD, at most 1,000 characters are kept.
+/// Makes text of unknown origin fit for a log: control characters and invisible formatting
+/// characters become U+FFFD, at most 1,000 characters are kept.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let mut out: String = text.chars().take(TEXT_CHARS).map(|c| if unprintable(c) { '\u{fffd}' } else { c }).collect();
+    let mut out: String = text.chars().take(TEXT_CHARS).map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(TEXT_CHARS).is_some() {
         out.push('…');
     }
     out
-}
-
-fn unprintable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ pub struct PolicyRefusal {
 
 impl PolicyRefusal {
     pub(crate) fn new(rule: Rule, reason: impl Into<String>) -> Self {
-        Self { rule, reason: reason.into() }
+        Self { rule, reason: crate::event::printable(&reason.into()) }
     }
 }
 

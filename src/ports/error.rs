@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::event::printable;
 use crate::retry::{Effect, ErrorClass, Retry};
 
 /// What the connector does about an error of a port.
@@ -23,7 +24,8 @@ pub enum PortErrorKind {
 
 /// An error of a queue, a CA, a journal, a validator or a key store.
 ///
-/// Security duty: the message and the code reach events and logs. Put no secret into them: no token, no challenge, no password.
+/// Security duty: the message and the code reach events and logs. Put no secret into them: no token, no challenge, no password. Control
+/// characters are replaced when it is shown, and overlong text is cut. The source is not shown: it is for the embedder's own code.
 pub struct PortError {
     kind: PortErrorKind,
     effect: Effect,
@@ -135,9 +137,9 @@ impl PortError {
 
 impl fmt::Display for PortError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        f.write_str(&printable(&self.message))?;
         match &self.code {
-            Some(code) => write!(f, " (code {code})"),
+            Some(code) => write!(f, " (code {})", printable(code)),
             None => Ok(()),
         }
     }
@@ -149,8 +151,8 @@ impl fmt::Debug for PortError {
             .field("kind", &self.kind)
             .field("effect", &self.effect)
             .field("retry_after", &self.retry_after)
-            .field("code", &self.code)
-            .field("message", &self.message)
+            .field("code", &self.code.as_deref().map(printable))
+            .field("message", &printable(&self.message))
             .finish_non_exhaustive()
     }
 }
@@ -158,5 +160,20 @@ impl fmt::Debug for PortError {
 impl std::error::Error for PortError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_side_says_cannot_forge_log_lines() {
+        let error = PortError::rejected("no\r\n1000 success\u{1b}[2J\u{202e}").with_code("\u{7}\n0").with_source("hunter2");
+        for shown in [error.to_string(), format!("{error:?}")] {
+            assert!(!shown.contains(crate::ids::is_unprintable), "{shown:?}");
+            assert!(!shown.contains("hunter2"));
+        }
+        assert!(PortError::transient("x".repeat(100_000)).to_string().len() < 2_000);
     }
 }

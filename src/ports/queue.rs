@@ -9,6 +9,7 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use super::{ImportKeyName, PortError};
+use crate::event::printable;
 use crate::ids::{
     CaName, CorrelationId, DeviceId, InstanceId, Oid, RequestId, SerialNumber, Sid, TemplateName, TenantId, Thumbprint, UserId,
 };
@@ -416,7 +417,7 @@ impl RevokeResult {
     /// It is revoked.
     #[must_use]
     pub fn succeeded(note: Option<String>) -> Self {
-        Self { error: None, message: None, note }
+        Self { error: None, message: None, note: note.map(|note| printable(&note)) }
     }
 
     /// Whether it failed for a reason that may pass, so that the service offers the request again.
@@ -428,7 +429,7 @@ impl RevokeResult {
     /// It is not.
     #[must_use]
     pub fn failed(error: RevocationError, message: impl Into<String>) -> Self {
-        Self { error: Some(error), message: Some(message.into()), note: None }
+        Self { error: Some(error), message: Some(printable(&message.into())), note: None }
     }
 }
 
@@ -445,16 +446,16 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure without code.
+    /// A failure without code. Control characters in the message are replaced, and overlong text is cut.
     #[must_use]
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, code: None, message: message.into() }
+        Self { class, code: None, message: printable(&message.into()) }
     }
 
     /// Adds the other side's code.
     #[must_use]
     pub fn with_code(mut self, code: Option<String>) -> Self {
-        self.code = code;
+        self.code = code.map(|code| printable(&code));
         self
     }
 }
