@@ -41,6 +41,13 @@ impl HealthConfig {
         self
     }
 
+    /// Sets the time between two tries of one message.
+    #[must_use]
+    pub fn with_pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         if self.interval.is_zero() {

@@ -1,6 +1,6 @@
 //! A certificate authority that does what a test tells it, and keeps a ledger. Needs `pki` beside it.
 
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "a helper that fails, fails its test")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "a helper that fails, fails its test")]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
