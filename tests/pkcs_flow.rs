@@ -53,11 +53,23 @@ fn world() -> World {
 }
 
 fn world_with(ca: impl FnOnce(ScriptedCa) -> ScriptedCa, edit: impl FnOnce(PkcsConfig) -> PkcsConfig, ca_name: &str) -> World {
+    world_on(Arc::new(InMemoryQueue::new()), ca, |config, _| edit(config), ca_name)
+}
+
+fn world_with_queue(edit: impl FnOnce(PkcsConfig, &Arc<InMemoryQueue>) -> PkcsConfig) -> World {
+    world_on(Arc::new(InMemoryQueue::new()), |ca| ca, edit, "ca")
+}
+
+fn world_on(
+    queue: Arc<InMemoryQueue>,
+    ca: impl FnOnce(ScriptedCa) -> ScriptedCa,
+    edit: impl FnOnce(PkcsConfig, &Arc<InMemoryQueue>) -> PkcsConfig,
+    ca_name: &str,
+) -> World {
     let provider = pki::provider();
     let ca = Arc::new(ca(ScriptedCa::new(provider.clone())));
     let device_ca = pki::root(&provider, "device CA");
     let device = pki::device(&provider, &device_ca, "dev-1");
-    let queue = Arc::new(InMemoryQueue::new());
     let sink = Arc::new(RecordingSink::new());
     let runtime = Arc::new(StdRuntime::with_threads(2, 64).unwrap());
     let issuance = IssuancePolicy::deny_all()
@@ -75,7 +87,7 @@ fn world_with(ca: impl FnOnce(ScriptedCa) -> ScriptedCa, edit: impl FnOnce(PkcsC
         .instance("i1".parse().unwrap())
         .sink(sink.clone())
         .runtime(runtime.clone())
-        .pkcs(edit(config))
+        .pkcs(edit(config, &queue))
         .build()
         .unwrap();
     World { provider, runtime, queue, sink, ca, device, connector }
@@ -370,6 +382,50 @@ fn a_certificate_that_is_not_as_planned_is_never_uploaded_and_is_revoked() {
         assert_eq!(world.events(&id), [1020, 11, 1052, 1102, 1001], "{what}");
         assert_eq!(world.ca.revoked().len(), number + 1, "{what}");
     }
+}
+
+#[test]
+fn a_deadline_before_a_pending_certificate_reports_what_may_be_issued_for_nobody() {
+    let deadline = |config: PkcsConfig, queue: &Arc<InMemoryQueue>| {
+        config.with_settings(QueueSettings::new(queue.clone()).with_poll_interval(Duration::from_millis(1)).with_deadline(DEADLINE))
+    };
+    const DEADLINE: Duration = Duration::from_millis(400);
+    let world = world_with_queue(deadline);
+    world.ca.next(Next::Pend(1_000));
+    let failure = failure(world.run_one());
+    assert_eq!(failure.class, ErrorClass::Deadline);
+    assert!(failure.message.contains("may have been issued"), "{}", failure.message);
+    assert_eq!(world.events("r1"), [1020, 16, 1052, 1102, 1001]);
+}
+
+#[test]
+fn a_deadline_before_a_revocation_names_the_orphan() {
+    let deadline = |config: PkcsConfig, queue: &Arc<InMemoryQueue>| {
+        config.with_settings(
+            QueueSettings::new(queue.clone()).with_poll_interval(Duration::from_millis(1)).with_deadline(Duration::from_millis(1_200)),
+        )
+    };
+    let world = world_with_queue(deadline);
+    world.ca.next(Next::Edit(Box::new(|b| b.sid(None))));
+    world.ca.fail_next_revoke(PortError::transient("the CA is away"));
+    assert_eq!(failure(world.run_one()).class, ErrorClass::Deadline);
+    assert_eq!(world.events("r1"), [1020, 11, 1052, 1102, 1001]);
+    let event = world.sink.events_of("r1").into_iter().find(|event| event.id == EventId::CertificateHandedToRevocation).unwrap();
+    assert!(event.details["revocation"].contains("orphan") && event.details["serial"] != "unknown", "{event:?}");
+}
+
+#[test]
+fn a_certificate_that_another_worker_asked_for_is_not_revoked() {
+    let mut capabilities = intune_connector::ports::QueueCapabilities::new(vec![Flow::Pkcs]);
+    capabilities.redelivers_elsewhere = true;
+    let queue = Arc::new(InMemoryQueue::with_capabilities(capabilities));
+    let world = world_on(queue, |ca| ca, |config, _| config, "ca");
+    // An idempotent CA answers with the certificate of whoever asked first.
+    world.ca.next(Next::OtherKey);
+    let failure = failure(world.run_one());
+    assert_eq!(failure.code.as_deref(), Some("post-issue"));
+    assert_eq!(world.ca.revoked(), Vec::<String>::new());
+    assert_eq!(world.events("r1"), [1020, 11, 1052, 1102, 1001]);
 }
 
 #[test]

@@ -51,6 +51,11 @@ pub(super) fn standing(state: Option<RowState>) -> Standing {
     }
 }
 
+/// Pure: whether something outside may have been asked for the request already.
+pub(super) fn was_asked(state: RowState) -> bool {
+    matches!(state, RowState::Asked | RowState::Issued | RowState::OrphanSuspected | RowState::Packed | RowState::Uploading)
+}
+
 /// Polls a flow once and sorts what comes.
 pub(super) async fn poll(inner: &Inner, spec: &Arc<FlowSpec>, max: usize, number: u32) -> Taken {
     let flow = spec.flow();
@@ -159,7 +164,8 @@ fn sort(
     }
     let limit = now.saturating_add(spec.settings.deadline);
     let elsewhere = inner.journal.scope() == JournalScope::Instance && spec.settings.queue.capabilities().redelivers_elsewhere;
-    let begun = matches!(row.state, RowState::Asked | RowState::Issued | RowState::OrphanSuspected);
+    // A result that was made but does not open any more means that the CA was asked, too.
+    let begun = was_asked(row.state);
     let job = Job {
         key,
         delivery: row.delivery,

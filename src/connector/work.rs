@@ -7,9 +7,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
 
 use super::inner::{Active, Held, Inner, Ready, Stored};
-use super::intake::{Standing, standing};
+use super::intake::{Standing, standing, was_asked};
 use crate::event::EventId;
-use crate::flow::{QueueSettings, Step};
+use crate::flow::{QueueSettings, Step, Task};
 use crate::ports::{Failure, Outcome, RowState};
 use crate::retry::{ErrorClass, Retry};
 
@@ -50,7 +50,10 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
         if let Some(state) = active.uncommitted {
             match inner.advance(&mut active.held.row, state, None).await {
                 Stored::Yes => active.uncommitted = None,
-                Stored::Conflict => return Worked::Lost,
+                Stored::Conflict => {
+                    left_behind(inner, &active.held, active.task.as_ref(), OWNED_ELSEWHERE);
+                    return Worked::Lost;
+                }
                 Stored::Unknown => return journal_away(inner, settings, active),
             }
         }
@@ -74,6 +77,11 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
             }
             Some(Err(_)) => {
                 active.held.job.emit(&inner.context, EventId::PanicContained, |event| event.with_detail("where", "step"));
+                if active.held.row.state == RowState::Asked {
+                    active.held.job.emit(&inner.context, EventId::AnswerLost, |event| {
+                        event.with_ca(active.held.ca.clone()).with_message("Code panicked while it waited for an answer.")
+                    });
+                }
                 let failure = Failure::new(ErrorClass::Internal, "code panicked while it worked on the request; the panic was contained");
                 return finish(inner, active, Err(failure)).await;
             }
@@ -83,7 +91,9 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
                     let failure = Failure::new(ErrorClass::Internal, "the flow made no progress");
                     return finish(inner, active, Err(failure)).await;
                 }
-                active.uncommitted = Some(state);
+                // A row that says that the CA was asked goes on saying so when the request begins anew: the next process must know it.
+                let forgets = state == RowState::Planned && was_asked(active.held.row.state);
+                active.uncommitted = Some(if forgets { active.held.row.state } else { state });
             }
             Some(Ok(Step::Done(outcome))) => return finish(inner, active, Ok(outcome)).await,
             Some(Ok(Step::Failed(failure))) => return finish(inner, active, Err(failure)).await,
@@ -155,11 +165,11 @@ async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>)
     let outcome = match result {
         Ok(outcome) => outcome,
         Err(failure) => {
+            left_behind(inner, &held, task.as_ref(), &failure.message);
             let spare = failure.clone();
             catch_unwind(AssertUnwindSafe(|| task.give_up(failure))).unwrap_or(Outcome::Failed(spare))
         }
     };
-    drop(task);
     held.row.attempt = held.job.attempt;
     if outcome.failure().is_some() {
         report_failed(inner, &held, &outcome);
@@ -167,10 +177,21 @@ async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>)
     // Not stored: the upload stores it before it sends anything.
     let blob = inner.seal_outcome(held.row.key, &outcome);
     if inner.advance(&mut held.row, RowState::Packed, blob).await == Stored::Conflict {
+        if outcome.failure().is_none() {
+            left_behind(inner, &held, task.as_ref(), OWNED_ELSEWHERE);
+        }
         return Worked::Lost;
     }
+    drop(task);
     held.due = inner.monotonic();
     Worked::Done(Ready { held, outcome, uploads: 0, repeat: false, since: inner.now() })
+}
+
+const OWNED_ELSEWHERE: &str = "another instance has taken the request over";
+
+/// Lets a task report what it leaves behind at a CA when its request ends without a result of its own.
+fn left_behind(inner: &Inner, held: &Held, task: &dyn Task, why: &str) {
+    let _ = catch_unwind(AssertUnwindSafe(|| task.left_behind(&inner.context, &held.job, why)));
 }
 
 /// Raises the flow's event of a failure for good.

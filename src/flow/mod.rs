@@ -211,6 +211,9 @@ pub(crate) trait Task: Debug + Send {
     /// Does the next piece of work.
     async fn step(&mut self, context: &Context, job: &Job) -> Step;
 
+    /// Called once when the request ends without a result of this task: reports a certificate that exists, or may, and that nobody gets.
+    fn left_behind(&self, _context: &Context, _job: &Job, _why: &str) {}
+
     /// The outcome to upload after the last attempt failed, or the deadline passed.
     fn give_up(&mut self, failure: Failure) -> Outcome {
         Outcome::Failed(failure)

@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use zeroize::Zeroizing;
 
 use super::config::{Authority, PkcsConfig};
-use super::step::{Abilities, Action, Answer, Machine, Verdict};
+use super::step::{Abilities, Action, Answer, Machine, Phase, Verdict};
 use crate::crypto::{ContentCipherAlgorithm, CryptoError, CryptoProvider, SignatureAlgorithm, SlotName, sign_now};
 use crate::event::EventId;
 use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Step, Task, Worker};
@@ -202,8 +202,23 @@ impl Task for PkcsTask {
         }
     }
 
+    fn left_behind(&self, context: &Context, job: &Job, why: &str) {
+        let Some(phase) = self.machine.as_ref().map(|machine| &machine.phase) else { return };
+        match phase {
+            // What happened at the CA was told when it happened.
+            Phase::Refused => {}
+            _ if self.issued.is_some() => {
+                self.tell_handed_over(context, job, why, "not asked for; the certificate is an orphan, revoke it by hand");
+            }
+            Phase::Pending { .. } => {
+                self.tell_lost(context, job, "The request ended while the CA may still issue; nobody gets that certificate.", None);
+            }
+            _ => {}
+        }
+    }
+
     fn give_up(&mut self, mut failure: Failure) -> Outcome {
-        let suspected = self.machine.as_ref().is_some_and(|machine| machine.orphan_suspected);
+        let suspected = self.machine.as_ref().is_some_and(Machine::may_have_issued);
         if self.issued.is_some() {
             failure.message.push_str("; a certificate was issued and is not delivered");
         } else if suspected {
@@ -421,10 +436,15 @@ impl PkcsTask {
                 let text = format!("the CA's certificate was refused by the post-issue check: {mismatch}");
                 self.failure =
                     Some(Failure::new(ErrorClass::Policy, crate::event::printable(&text)).with_code(Some("post-issue".to_owned())));
-                let revoke = Certificate::from_der(&issued.certificate, &context.limits).is_ok_and(|leaf| leaf.serial().is_some());
+                // Where another worker may have asked, a certificate for another key is that worker's, who may have delivered it.
+                let others = job.find_first && matches!(&mismatch, PostIssueError::Mismatch { kind: Mismatch::PublicKey, .. });
+                let revoke =
+                    !others && Certificate::from_der(&issued.certificate, &context.limits).is_ok_and(|leaf| leaf.serial().is_some());
                 self.tell(Answer::Mismatch { revoke }, now);
-                if !revoke {
-                    self.tell_handed_over(context, job, "not possible: the certificate or its serial number cannot be read");
+                if others {
+                    self.tell_revocation(context, job, "not asked for: it may have been delivered by whoever asked before");
+                } else if !revoke {
+                    self.tell_revocation(context, job, "not possible: the certificate or its serial number cannot be read");
                 }
                 Ok(())
             }
@@ -466,19 +486,23 @@ impl PkcsTask {
         match answer {
             Ok(answer) => {
                 self.tell(Answer::Revoked, now);
-                self.tell_handed_over(context, job, &format!("{answer:?}"));
+                self.tell_revocation(context, job, &format!("{answer:?}"));
             }
             Err(error) => {
                 self.tell(Answer::RevokeFailed { again: error.retry() != Retry::Never }, now);
                 if self.machine.as_ref().is_some_and(|machine| machine.next(now) == Action::Fail) {
-                    self.tell_handed_over(context, job, &format!("failed: {error}; the certificate is an orphan, revoke it by hand"));
+                    self.tell_revocation(context, job, &format!("failed: {error}; the certificate is an orphan, revoke it by hand"));
                 }
             }
         }
         Ok(())
     }
 
-    fn tell_handed_over(&self, context: &Context, job: &Job, revocation: &str) {
+    fn tell_revocation(&self, context: &Context, job: &Job, revocation: &str) {
+        self.tell_handed_over(context, job, self.failure.as_ref().map_or("", |failure| &failure.message), revocation);
+    }
+
+    fn tell_handed_over(&self, context: &Context, job: &Job, why: &str, revocation: &str) {
         let serial = self
             .issued
             .as_ref()
@@ -489,7 +513,7 @@ impl PkcsTask {
             event
                 .with_ca(Some(self.request.ca.clone()))
                 .with_error_class(ErrorClass::Policy)
-                .with_message(self.failure.as_ref().map_or("", |failure| &failure.message))
+                .with_message(why)
                 .with_detail("serial", &serial)
                 .with_detail("revocation", revocation)
         });

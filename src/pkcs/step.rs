@@ -145,6 +145,11 @@ impl Machine {
         Self { phase: Phase::New, abilities, find_first, orphan_suspected: false }
     }
 
+    /// Whether a certificate may exist, now or soon, that nobody gets when the request ends here.
+    pub(crate) fn may_have_issued(&self) -> bool {
+        self.orphan_suspected || matches!(self.phase, Phase::LookAfterLoss { .. } | Phase::Pending { .. })
+    }
+
     /// The next thing to do.
     pub(crate) fn next(&self, now: Timestamp) -> Action {
         match &self.phase {

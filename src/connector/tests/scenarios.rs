@@ -75,7 +75,7 @@ fn every_own_request_ends_with_exactly_one_admin_event_and_foreign_ones_with_non
     assert_eq!(rig.codes_of("stranger"), [7]);
     assert_eq!(rig.codes_of("retry:2"), [1020, 1051, 1051, 1102, 1000]);
     assert_eq!(rig.codes_of("retry:99"), [1020, 1051, 1051, 1051, 1051, 1052, 1102, 1001]);
-    assert_eq!(rig.codes_of("panic"), [1020, 12, 1052, 1102, 1001]);
+    assert_eq!(rig.codes_of("panic"), [1020, 12, 16, 1052, 1102, 1001]);
     assert_eq!(rig.codes_of("never"), [1020, 16, 1052, 1102, 1001]);
     assert_eq!(rig.ledger.unjournalled.load(Ordering::SeqCst), 0, "every effect came after its commit");
     let counters = summary.flows[&Flow::Pkcs].counters;
