@@ -9,11 +9,12 @@ use intune_connector::ports::Outcome;
 use intune_connector::terms::Flow;
 
 use crate::device::{Checked, Device};
+use crate::scep::Enrolments;
 use crate::tenant::{Expect, IMPORT_PASSWORD, PAYLOAD, Tenant};
 
 /// What went wrong, one sentence each.
-pub fn faults(provider: &CryptoProvider, tenant: &Tenant, admin_events: &[Event]) -> Vec<String> {
-    let mut faults = Vec::new();
+pub fn faults(provider: &CryptoProvider, tenant: &Tenant, enrolments: &Enrolments, admin_events: &[Event]) -> Vec<String> {
+    let mut faults = enrolments.faults.clone();
     let accepted = tenant.queue.accepted();
     for ((flow, id), expect) in &tenant.expected {
         let outcome = accepted.get(&(*flow, id.clone()));
@@ -34,8 +35,12 @@ pub fn faults(provider: &CryptoProvider, tenant: &Tenant, admin_events: &[Event]
         }
     }
     faults.extend(tenant.queue.changed_results().iter().map(|id| format!("{id}: a second, different result was uploaded")));
-    faults.extend(doubled_certificates(tenant));
+    faults.extend(doubled_certificates(tenant, enrolments.issued));
     faults.extend(doubled_admin_events(tenant, admin_events));
+    let scep = admin_events.iter().filter(|event| event.key.flow == Some(Flow::Scep)).count() as u64;
+    if scep != enrolments.sent {
+        faults.push(format!("{scep} Admin events for {} SCEP messages", enrolments.sent));
+    }
     faults
 }
 
@@ -62,9 +67,9 @@ fn device_of<'a>(tenant: &'a Tenant, id: &RequestId) -> &'a Device {
 }
 
 /// By the CAs' own ledgers: no key has two living certificates, and what was issued for requests is what was delivered.
-fn doubled_certificates(tenant: &Tenant) -> Vec<String> {
+fn doubled_certificates(tenant: &Tenant, enrolled: u64) -> Vec<String> {
     let mut faults = Vec::new();
-    let mut living = 0;
+    let mut living = 0_u64;
     for ca in [&tenant.ca, &tenant.digicert] {
         let mut by_request: BTreeMap<_, usize> = BTreeMap::new();
         for issued in ca.issued().into_iter().filter(|issued| issued.revoked.is_none()) {
@@ -77,9 +82,9 @@ fn doubled_certificates(tenant: &Tenant) -> Vec<String> {
             by_request.iter().filter(|(_, count)| **count > 1).map(|(key, count)| format!("request {key}: {count} living certificates")),
         );
     }
-    let delivered = tenant.queue.accepted().values().filter(|outcome| matches!(outcome, Outcome::Pkcs(_))).count();
+    let delivered = tenant.queue.accepted().values().filter(|outcome| matches!(outcome, Outcome::Pkcs(_))).count() as u64 + enrolled;
     if living != delivered {
-        faults.push(format!("the CAs have {living} living certificates for PKCS requests, the queue has {delivered} results"));
+        faults.push(format!("the CAs have {living} living certificates for requests, {delivered} were delivered"));
     }
     faults
 }

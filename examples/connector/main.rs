@@ -7,6 +7,7 @@
 mod device;
 mod judge;
 mod report;
+mod scep;
 mod tenant;
 
 use std::process::ExitCode;
@@ -14,10 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join;
+
 use intune_connector::adapters::{RecordingSink, StdRuntime, VolatileJournal};
 use intune_connector::connector::{Connector, QueueSettings, Summary};
 use intune_connector::crypto::CryptoProvider;
 use intune_connector::event::{Channel, Event, EventId};
+use intune_connector::health::HealthConfig;
 use intune_connector::import::ImportConfig;
 use intune_connector::pkcs::PkcsConfig;
 use intune_connector::policy::{IssuancePolicy, RecipientPolicy};
@@ -27,6 +31,7 @@ use intune_connector::revoke::RevokeConfig;
 use intune_connector::terms::oids;
 
 use device::Checked;
+use scep::{Enrolments, Scep};
 use tenant::{Expect, Tenant};
 
 fn main() -> ExitCode {
@@ -69,14 +74,19 @@ fn run(options: Options) -> Checked<bool> {
 
     let sink = Arc::new(CountingSink::default());
     let connector = connector(&provider, &tenant, Arc::clone(&runtime), Arc::clone(&sink))?;
-    let ours = tenant.expected.values().filter(|expect| **expect != Expect::Untouched).count();
+    let scep = runtime.block_on(Scep::new(&provider, &tenant, Arc::clone(&runtime), sink.clone()))?;
+    let devices = options.requests / 10;
+    // Each SCEP message has its Admin event: one a device, one for a repeat, one for a thief.
+    let messages = if devices > 0 { devices + 2 } else { 0 };
+    let ours = tenant.expected.values().filter(|expect| **expect != Expect::Untouched).count() + messages;
     let progress = report::Progress::start(ours, Arc::clone(&sink.answered));
-    let summary = runtime.block_on(connector.run_until(all_answered(&runtime, &sink, ours)));
+    let queue_driven = connector.run_until(all_answered(&runtime, &sink, ours));
+    let (summary, enrolments) = runtime.block_on(join(queue_driven, scep.enrol(&provider, devices)));
     drop(progress);
 
     report::print_events(&sink.events.events(), options.all_events);
-    let faults = judge::faults(&provider, &tenant, &sink.events.admin_events());
-    report::print_table(&lines(&summary));
+    let faults = judge::faults(&provider, &tenant, &enrolments, &sink.events.admin_events());
+    report::print_table(&lines(&summary, &enrolments));
     let guarantees = connector.guarantees();
     println!("\nPromises with these ports: journal {:?}, {:?}", guarantees.durability, guarantees.issuance);
     if faults.is_empty() {
@@ -122,6 +132,7 @@ fn connector(provider: &CryptoProvider, tenant: &Tenant, runtime: Arc<StdRuntime
         .flow(recrypt)
         .flow(import)
         .flow(revoke)
+        .health(HealthConfig::new(queue).with_interval(Duration::from_secs(2)))
         .build()?)
 }
 
@@ -133,7 +144,7 @@ async fn all_answered(runtime: &StdRuntime, sink: &CountingSink, ours: usize) {
     }
 }
 
-fn lines(summary: &Summary) -> Vec<report::Line> {
+fn lines(summary: &Summary, enrolments: &Enrolments) -> Vec<report::Line> {
     let line = |(flow, done): (&intune_connector::terms::Flow, &intune_connector::connector::FlowSummary)| report::Line {
         flow: flow.to_string(),
         received: done.counters.received,
@@ -143,7 +154,18 @@ fn lines(summary: &Summary) -> Vec<report::Line> {
         median: done.latency.median(),
         p99: done.latency.quantile(0.99),
     };
-    summary.flows.iter().map(line).collect()
+    let mut times = enrolments.times.clone();
+    times.sort();
+    let scep = report::Line {
+        flow: "scep".into(),
+        received: enrolments.sent,
+        succeeded: enrolments.issued,
+        failed: enrolments.refused,
+        retried: enrolments.sent - enrolments.issued - enrolments.refused,
+        median: times.get(times.len() / 2).copied(),
+        p99: times.get(times.len() * 99 / 100).copied(),
+    };
+    summary.flows.iter().map(line).chain([scep]).collect()
 }
 
 /// Keeps the events and counts requests that ended, each by its one Admin event.
