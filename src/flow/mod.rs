@@ -5,7 +5,6 @@
 
 #[cfg(feature = "scep")]
 pub(crate) mod record;
-#[cfg(feature = "scep")]
 pub(crate) mod seal;
 mod settings;
 
