@@ -39,3 +39,11 @@ printf 'E=a@example.test;OID.1.2.3=#0c0161\\,SERIALNUMBER=1' > name_text/oid
 printf 'S-1-5-21-3623811015-3361044348-30300820-1013' > identifiers/sid
 printf '0x0a:1B 2c' > identifiers/serial
 printf '1.3.6.1.4.1.311.25.2' > identifiers/oid
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER -out keys/rsa.pk8 2>/dev/null
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -outform DER -out keys/ec.pk8
+for kind in rsa ec; do openssl pkey -in "keys/$kind.pk8" -inform DER -pubout -outform DER -out "keys/$kind.spki"; done
+printf 'operation=PKIOperation&message=MIIB+A%%2B/%%0A==' > http/get
+printf 'operation=GetCACaps&message=default' > http/caps
+printf 'operation=GetCACert' > http/cert
+cp scep/no-attributes.der http/post.der
+chmod 644 keys/*

@@ -1,7 +1,11 @@
 //! One function for each boundary where bytes of strangers come in. Any result will do, a panic or an overrun will not; what is read must
 //! also survive being used.
 
-use intune_connector::crypto::CryptoProvider;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use intune_connector::adapters::{DangerousStaticChallenge, LocalCa, NoNotification, RecordingSink, StdRuntime, VolatileJournal};
+use intune_connector::crypto::{CryptoProvider, SignatureAlgorithm};
 use intune_connector::ids::{Oid, SerialNumber, Sid, TransactionId};
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
@@ -10,9 +14,13 @@ use intune_connector::message::csr::Csr;
 use intune_connector::message::enveloped::Opening;
 use intune_connector::message::name::Name;
 use intune_connector::message::pfx;
+use intune_connector::message::public_key::RsaPublicKey;
 use intune_connector::message::scep::ScepRequest;
 use intune_connector::message::signed::{LegacyDigests, Signed, VerifyOptions};
-use intune_connector::secret::Password;
+use intune_connector::policy::IssuancePolicy;
+use intune_connector::scep::{RegistrationAuthority, Request, Service};
+use intune_connector::secret::{Password, PrivateKeyPkcs8};
+use intune_connector::terms::{KeyAlgorithm, KeyUsage};
 
 /// A target.
 pub type Target = fn(&[u8]);
@@ -29,6 +37,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("scep", scep),
     ("name_text", name_text),
     ("identifiers", identifiers),
+    ("keys", keys),
+    ("http", http),
 ];
 
 fn provider() -> CryptoProvider {
@@ -121,4 +131,61 @@ pub fn identifiers(data: &[u8]) {
         }
         let _ = text.parse::<Oid>().map(|oid| oid.arcs().count());
     }
+}
+
+/// Private keys as PKCS#8 and public keys as SubjectPublicKeyInfo.
+pub fn keys(data: &[u8]) {
+    let provider = provider();
+    let key = PrivateKeyPkcs8::new(data.to_vec());
+    if let Ok(loader) = provider.signing_keys() {
+        let _ = loader.load(&key).map(|key| key.algorithms());
+    }
+    if let Ok(loader) = provider.decryption_keys() {
+        let _ = loader.load(&key).map(|key| key.public_key());
+    }
+    if let Ok(verification) = provider.verification() {
+        for algorithm in [SignatureAlgorithm::RsaPkcs1Sha256, SignatureAlgorithm::EcdsaP256Sha256, SignatureAlgorithm::Ed25519] {
+            let _ = verification.verify(algorithm, data, b"message", &[1; 64]);
+        }
+    }
+    if let Ok(key) = RsaPublicKey::from_spki(data) {
+        let _ = (key.to_pem(), key.to_cng_public_blob());
+    }
+}
+
+/// The SCEP service: the input as the query of a GET and as the body of a POST. It never answers with a certificate.
+pub fn http(data: &[u8]) {
+    static SERVICE: OnceLock<(Arc<StdRuntime>, Service)> = OnceLock::new();
+    let (runtime, service) = SERVICE.get_or_init(service);
+    if let Ok(query) = core::str::from_utf8(data) {
+        let answer = runtime.block_on(service.handle(Request::get(query)));
+        assert!(answer.status < 500, "a GET is answered, whatever it says");
+    }
+    let answer = runtime.block_on(service.handle(Request::post("operation=PKIOperation", data.to_vec())));
+    assert!(answer.status < 500, "a POST is answered, whatever it holds");
+}
+
+fn service() -> (Arc<StdRuntime>, Service) {
+    let provider = provider();
+    let runtime = Arc::new(StdRuntime::new().expect("threads start"));
+    let ca = Arc::new(LocalCa::new(provider.clone(), "fuzz".parse().expect("a name"), KeyAlgorithm::EcP256).expect("a CA"));
+    let key = provider.key_generation().expect("the slot").generate(KeyAlgorithm::Rsa2048).expect("a key");
+    let signing = provider.signing_keys().expect("the slot").load(&key).expect("it signs");
+    let decryption = provider.decryption_keys().expect("the slot").load(&key).expect("it decrypts");
+    let subject = Name::parse_cert_str("CN=RA").expect("a name");
+    let day = Duration::from_secs(86_400);
+    let ra = ca.issue_service_certificate(subject, &signing.public_key(), KeyUsage::SIGN_AND_ENCIPHER, &[], day).expect("an RA");
+    let builder = Service::builder(
+        provider,
+        Arc::new(VolatileJournal::new()),
+        ca.name().clone(),
+        ca.clone(),
+        RegistrationAuthority::single(ra.der().clone(), signing, decryption),
+        Arc::new(DangerousStaticChallenge::new(Password::from("unknown to the fuzzer")).expect("a challenge")),
+        Arc::new(NoNotification),
+    );
+    let builder = builder.tenant("fuzz".parse().expect("an id")).instance("fuzz".parse().expect("an id"));
+    let builder = builder.runtime(runtime.clone()).sink(Arc::new(RecordingSink::with_capacity(1_000))).policy(IssuancePolicy::deny_all());
+    let service = runtime.block_on(builder.build()).expect("a service");
+    (runtime, service)
 }
