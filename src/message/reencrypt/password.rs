@@ -110,9 +110,13 @@ impl PasswordOpening {
     /// [`CmsError::WeakAlgorithm`] for retired paddings without the opt-in, [`CmsError::MissingSlot`], [`CmsError::Crypto`].
     pub fn new(ciphertext: Vec<u8>, scheme: PaddingScheme, legacy: LegacyPadding, provider: &CryptoProvider) -> Result<Self, CmsError> {
         let request = UnwrapRequest::new(transport(scheme, legacy)?, ciphertext);
-        // 32 bytes: about what a password has, and not to be guessed.
-        let mut substitute = SecretBytes::zeroed(32);
+        // 24 characters of 6 random bits each: not to be guessed, and text like a real password, since the reader of the PFX tries more
+        // forms of a password that is text: other bytes would be done with sooner.
+        let mut substitute = SecretBytes::zeroed(24);
         provider.random()?.fill(substitute.secret_bytes_mut())?;
+        for byte in substitute.secret_bytes_mut() {
+            *byte = b'0' + (*byte & 63);
+        }
         Ok(Self { request, substitute })
     }
 
@@ -144,6 +148,17 @@ impl PasswordOpening {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_substitute_is_text_like_a_password_so_that_the_reader_tries_as_many_forms_of_it() {
+        let provider = CryptoProvider::ring_and_aws_lc_rs();
+        let open = || PasswordOpening::new(vec![0; 256], PaddingScheme::OaepSha512, LegacyPadding::Refuse, &provider).unwrap();
+        let substitutes: Vec<_> = (0..50).map(|_| open().finish(Err(UnwrapError::Rejected)).unwrap().into_password()).collect();
+        for substitute in &substitutes {
+            assert!(substitute.secret_str().is_some_and(|text| text.len() == 24 && text.chars().all(|c| c.is_ascii_graphic())));
+        }
+        assert!(substitutes.windows(2).all(|pair| pair[0].secret_bytes() != pair[1].secret_bytes()));
+    }
 
     #[test]
     fn the_longest_password_follows_key_and_hash() {
