@@ -328,3 +328,37 @@ fn names_that_the_validator_checked_pass_only_where_that_is_configured() {
     vouched.names_checked = false;
     assert_eq!(rule(approve(&trusting, &csr, &vouched)), Some(Rule::DnsSuffix));
 }
+
+#[test]
+fn a_control_character_in_the_subject_is_refused_also_where_any_name_is_allowed() {
+    for policy in [policy().subject_rule(SubjectRule::AnyName), IssuancePolicy::dangerous_allow_any_identity()] {
+        let mut request = request();
+        request.subject = "CN=\"www.contoso.com\0.evil\",O=Contoso".to_owned();
+        assert_eq!(rule_of(&policy, &request), Some(Rule::Subject));
+    }
+}
+
+#[test]
+fn a_csr_that_asks_for_more_than_its_plan_is_not_approved() {
+    let provider = pki::provider();
+    let mut request = request();
+    request.key = KeyAlgorithm::EcP256;
+    let plan = policy().plan(&request, &meta(), NOW).unwrap();
+    let (_, signer) = pki::new_key(&provider, KeyAlgorithm::EcP256);
+    let decide = |edit: &dyn Fn(CsrBuilder) -> CsrBuilder| {
+        let builder = CsrBuilder::new(Name::from_der(&plan.subject).unwrap(), &signer.public_key());
+        let to_be_signed = edit(builder.subject_alt_names(&plan.subject_alt_names)).to_be_signed(pki::algorithm_of(&*signer)).unwrap();
+        let signature = sign_now(&*signer, to_be_signed.algorithm(), to_be_signed.message()).unwrap();
+        let csr = Csr::from_der(&to_be_signed.finish(&signature), &Limits::default()).unwrap();
+        policy().approve(&provider, &csr, &plan, &meta(), NOW)
+    };
+    decide(&|builder| builder.template(&"IntuneUser".parse().unwrap())).unwrap();
+    let wider: [&dyn Fn(CsrBuilder) -> CsrBuilder; 3] = [
+        &|builder| builder.template(&"DomainController".parse().unwrap()),
+        &|builder| builder.extension(oid("2.5.29.19"), true, &[0x30, 0x03, 0x01, 0x01, 0xff]),
+        &|builder| builder.extension(oid("1.3.6.1.4.1.311.21.10"), false, &[0x30, 0x00]),
+    ];
+    for edit in wider {
+        assert!(matches!(decide(edit), Err(PolicyError::Refused(refusal)) if refusal.rule == Rule::CsrMismatch));
+    }
+}

@@ -160,3 +160,26 @@ fn a_certificate_without_extended_key_usage_is_good_for_anything_and_so_refused(
     });
     assert_eq!(scene.check(&without), Some(Mismatch::ExtendedKeyUsage));
 }
+
+#[test]
+fn usages_in_microsofts_extension_or_behind_an_overlong_identifier_count_as_usages() {
+    let scene = scene();
+    let policies = |last: &[u8]| {
+        let oid = [&[0x2b, 0x06, 0x01], last].concat();
+        let len = oid.len() as u8;
+        [&[0x30, len + 4, 0x30, len + 2, 0x06, len], &oid[..]].concat()
+    };
+    let application = || oid("1.3.6.1.4.1.311.21.10");
+    let client_auth = policies(&[0x05, 0x05, 0x07, 0x03, 0x02]);
+    let request_agent = policies(&[0x04, 0x01, 0x82, 0x37, 0x14, 0x02, 0x01]);
+    assert_eq!(scene.check(&scene.issue(|b| as_planned(b).extension(application(), false, &client_auth))), None);
+    for value in [&request_agent[..], &[0x30, 0x03, 0x02, 0x01, 0x01]] {
+        let wider = scene.issue(|b| as_planned(b).extension(application(), false, value));
+        assert_eq!(scene.check(&wider), Some(Mismatch::ExtendedKeyUsage));
+    }
+    // clientAuth and 2.5.29.37.4294967296, which is anyExtendedKeyUsage when the last arc is cut to 32 bits.
+    let mut usages = vec![0x30, 20, 0x06, 8, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
+    usages.extend_from_slice(&[0x06, 8, 0x55, 0x1d, 0x25, 0x90, 0x80, 0x80, 0x80, 0x00]);
+    let overlong = scene.issue(|b| as_planned(b).extended_key_usage(&[]).extension(oid("2.5.29.37"), false, &usages));
+    assert_eq!(scene.check(&overlong), Some(Mismatch::ExtendedKeyUsage));
+}

@@ -182,6 +182,18 @@ impl Certificate {
         self.known.extended_key_usage.as_deref().unwrap_or(&[])
     }
 
+    /// The usages of Microsoft's application policies extension (1.3.6.1.4.1.311.21.10), which Windows reads beside the extended key usages.
+    #[must_use]
+    pub fn application_policies(&self) -> &[Oid] {
+        &self.known.application_policies
+    }
+
+    /// Whether there are usages or application policies that cannot be told: with arcs over 32 bits, or malformed policies.
+    #[must_use]
+    pub fn has_unknown_usages(&self) -> bool {
+        self.known.unknown_usages
+    }
+
     /// Whether the extension is present; when it is not, all usages are allowed.
     #[must_use]
     pub fn has_extended_key_usage(&self) -> bool {

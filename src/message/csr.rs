@@ -36,6 +36,7 @@ pub struct Csr {
     extensions: Vec<Extension>,
     requested_extension_oids: Vec<Oid>,
     attribute_oids: Vec<Oid>,
+    overlong_attribute: bool,
 }
 
 impl Csr {
@@ -83,6 +84,7 @@ impl Csr {
             signature_algorithm: SignatureIdentifier::from_identifier(&parts.algorithm, &mut budget),
             known: KnownExtensions::read(&requested, &mut budget)?,
             requested_extension_oids: extensions.iter().filter_map(|extension| extension.oid().cloned()).collect(),
+            overlong_attribute: parts.attributes.iter().any(|attribute| attribute.oid.is_none()),
             attribute_oids: parts.attributes.iter().filter_map(|attribute| attribute.oid.clone()).collect(),
             extensions,
             challenge,
@@ -136,6 +138,13 @@ impl Csr {
     #[must_use]
     pub fn extended_key_usage(&self) -> &[Oid] {
         self.known.extended_key_usage.as_deref().unwrap_or(&[])
+    }
+
+    /// Whether extended key usages or attributes are asked for whose types have arcs over 32 bits; readers that cut such arcs off take
+    /// them for others.
+    #[must_use]
+    pub fn has_overlong_types(&self) -> bool {
+        self.known.unknown_usages || self.overlong_attribute
     }
 
     /// The key usage asked for.

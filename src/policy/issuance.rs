@@ -7,9 +7,11 @@ use super::names::{NamesAre, check_names, contains_folded};
 use super::sid::check_sid;
 use super::subject::check_subject;
 use super::{PolicyError, PolicyRefusal, Rule, SidDomain, SidPolicy, SubjectRule};
+use crate::codec::x509::{extensions as ext, string};
 use crate::crypto::{CryptoProvider, DigestAlgorithm};
 use crate::ids::{DeviceId, Oid, Sid, TemplateName, UserId};
 use crate::message::algorithm::PublicKeyAlgorithm;
+use crate::message::certificate::Extension;
 use crate::message::csr::Csr;
 use crate::message::name::Name;
 use crate::ports::{ApprovalSubject, Approved, CertificatePlan, PkcsRequest, RequestMeta};
@@ -22,6 +24,16 @@ const MAX_VALIDITY: Duration = Duration::from_secs(731 * 86_400);
 const APPROVAL_LIFETIME: Duration = Duration::from_secs(600);
 /// Usages with which a holder acts for others; allowed only when named one by one.
 const PRIVILEGED_USAGES: [&str; 3] = [oids::ANY_EXTENDED_KEY_USAGE, oids::CERTIFICATE_REQUEST_AGENT, oids::SMART_CARD_LOGON];
+
+/// What the plan can say, and basicConstraints and subjectKeyIdentifier, which choose nothing.
+const OWN_EXTENSIONS: [&str; 6] = [
+    ext::SUBJECT_ALT_NAME,
+    ext::KEY_USAGE,
+    ext::EXTENDED_KEY_USAGE,
+    ext::BASIC_CONSTRAINTS,
+    ext::SUBJECT_KEY_IDENTIFIER,
+    oids::SID_EXTENSION,
+];
 
 /// What may stand in the certificates that the connector has issued.
 ///
@@ -304,6 +316,7 @@ impl IssuancePolicy {
         now: Timestamp,
     ) -> Result<Approved, PolicyError> {
         self.check(plan, &ids(meta.device.as_ref(), meta.user.as_ref()), NamesAre::Listed, now)?;
+        check_own_extensions(csr, plan)?;
         let approved = self.mint(provider, meta.flow, csr, plan, now)?;
         Ok(approved)
     }
@@ -328,7 +341,7 @@ impl IssuancePolicy {
         let subject = ApprovalSubject {
             flow,
             csr_digest: sha256(csr.der())?,
-            plan_digest: sha256(&plan_bytes(plan))?,
+            plan_digest: sha256(&plan.digest_input())?,
             ca: plan.ca.clone(),
             template: plan.template.clone(),
             identity: identity(plan),
@@ -393,6 +406,23 @@ fn check_csr(csr: &Csr, plan: &CertificatePlan) -> Result<(), PolicyRefusal> {
     Err(PolicyRefusal::new(Rule::CsrMismatch, format!("{differs} of the CSR is not that of the plan")))
 }
 
+/// A CSR of the connector's own making asks for nothing that the plan does not say: CAs copy extensions from CSRs.
+fn check_own_extensions(csr: &Csr, plan: &CertificatePlan) -> Result<(), PolicyRefusal> {
+    let template = plan.template.as_ref().map(|template| string::encode_bmp(template.as_str()));
+    let is_planned = |extension: &Extension| match extension.oid().map_or("", Oid::as_str) {
+        ext::TEMPLATE_NAME => template.as_deref() == Some(extension.value()),
+        oid => OWN_EXTENSIONS.contains(&oid),
+    };
+    if csr.requests_ca()
+        || csr.has_unknown_subject_alt_names()
+        || csr.has_overlong_types()
+        || !csr.requested_extensions().iter().all(is_planned)
+    {
+        return Err(PolicyRefusal::new(Rule::CsrMismatch, "the CSR asks for more than the plan says"));
+    }
+    Ok(())
+}
+
 /// Whom the certificate names, for the audit log.
 fn identity(plan: &CertificatePlan) -> String {
     let of_name = |name: &SubjectAltName| match name {
@@ -401,41 +431,4 @@ fn identity(plan: &CertificatePlan) -> String {
     };
     let from_names = plan.subject_alt_names.iter().find_map(of_name);
     from_names.unwrap_or_else(|| Name::from_der(&plan.subject).map(|name| name.to_string()).unwrap_or_default())
-}
-
-/// A plan as bytes that no other plan has: each part with its length before it.
-fn plan_bytes(plan: &CertificatePlan) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut put = |part: &[u8]| {
-        out.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        out.extend_from_slice(part);
-    };
-    put(b"certificate-plan-1");
-    put(plan.ca.as_str().as_bytes());
-    put(plan.template.as_ref().map_or("", |template| template.as_str()).as_bytes());
-    put(&plan.subject);
-    put(&(plan.subject_alt_names.len() as u64).to_be_bytes());
-    for name in &plan.subject_alt_names {
-        let (kind, text) = match name {
-            SubjectAltName::Upn(text) => (b"upn", text.clone()),
-            SubjectAltName::Email(text) => (b"eml", text.clone()),
-            SubjectAltName::Dns(text) => (b"dns", text.clone()),
-            SubjectAltName::Uri(text) => (b"uri", text.clone()),
-            SubjectAltName::Ip(ip) => (b"ip_", ip.to_string()),
-        };
-        put(kind);
-        put(text.as_bytes());
-    }
-    put(format!("{:?}", plan.key).as_bytes());
-    let KeyUsage { digital_signature, content_commitment, key_encipherment, data_encipherment, key_agreement, key_cert_sign, crl_sign } =
-        plan.key_usage;
-    let bits = [digital_signature, content_commitment, key_encipherment, data_encipherment, key_agreement, key_cert_sign, crl_sign];
-    put(&bits.map(u8::from));
-    put(&(plan.extended_key_usage.len() as u64).to_be_bytes());
-    for usage in &plan.extended_key_usage {
-        put(usage.as_str().as_bytes());
-    }
-    put(plan.sid_extension.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
-    put(&plan.not_after.as_micros().to_be_bytes());
-    out
 }

@@ -247,6 +247,13 @@ fn check_usages(leaf: &Certificate, plan: &CertificatePlan) -> Result<(), PostIs
         if let Some(extra) = leaf.extended_key_usage().iter().find(|usage| !plan.extended_key_usage.contains(usage)) {
             return wrong(Mismatch::ExtendedKeyUsage, format!("{extra} was not asked for"));
         }
+        // Windows takes these for usages too, and AD CS copies them from requests.
+        if let Some(extra) = leaf.application_policies().iter().find(|usage| !plan.extended_key_usage.contains(usage)) {
+            return wrong(Mismatch::ExtendedKeyUsage, format!("the application policy {extra} was not asked for"));
+        }
+        if leaf.has_unknown_usages() {
+            return wrong(Mismatch::ExtendedKeyUsage, "there is one that cannot be read".to_owned());
+        }
     }
     let Some(usage) = leaf.key_usage() else { return Ok(()) };
     let planned = plan.key_usage;

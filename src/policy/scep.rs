@@ -138,6 +138,9 @@ fn check_asked_extensions(csr: &Csr, approval: &ScepApproval<'_>) -> Result<(), 
             return refuse(Rule::CsrExtension, format!("the CSR holds the attribute {attribute}, which devices may not send"));
         }
     }
+    if csr.has_overlong_types() {
+        return refuse(Rule::CsrExtension, "the CSR holds a usage or attribute with an overlong object identifier".to_owned());
+    }
     if csr.has_unknown_subject_alt_names() {
         return refuse(Rule::AltNameSyntax, "the subjectAltName of the CSR holds a kind of name that is never issued".to_owned());
     }

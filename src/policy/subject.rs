@@ -38,6 +38,14 @@ pub(super) fn check_subject(
     ids: &[&str],
     trust: NamesAre,
 ) -> Result<(), PolicyRefusal> {
+    // A zero octet ends the name for some readers and not for others.
+    let is_odd = |value: &str| value.chars().any(char::is_control);
+    for (attribute, value) in subject.attributes() {
+        let listed = attribute.zip(value).is_some_and(|(attribute, value)| policy.listed_attribute(attribute, value));
+        if !listed && value.is_some_and(is_odd) {
+            return Err(PolicyRefusal::new(Rule::Subject, format!("the subject value {value:?} holds a control character")));
+        }
+    }
     if policy.any_identity || trust == NamesAre::CheckedByValidator {
         return Ok(());
     }

@@ -14,7 +14,7 @@ pub struct ApprovalSubject {
     pub flow: Flow,
     /// SHA-256 of the CSR's DER.
     pub csr_digest: [u8; 32],
-    /// SHA-256 of the plan's serialised form.
+    /// SHA-256 of [`CertificatePlan::digest_input`](super::CertificatePlan::digest_input).
     pub plan_digest: [u8; 32],
     /// The CA.
     pub ca: CaName,

@@ -104,6 +104,45 @@ impl CertificatePlan {
             not_after,
         }
     }
+
+    /// The plan as bytes that no other plan has, each part with its length before it. Their SHA-256 is
+    /// [`ApprovalSubject::plan_digest`](super::ApprovalSubject::plan_digest): a back end that issues from the plan compares it.
+    #[must_use]
+    pub fn digest_input(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut put = |part: &[u8]| {
+            out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            out.extend_from_slice(part);
+        };
+        put(b"certificate-plan-1");
+        put(self.ca.as_str().as_bytes());
+        put(self.template.as_ref().map_or("", |template| template.as_str()).as_bytes());
+        put(&self.subject);
+        put(&(self.subject_alt_names.len() as u64).to_be_bytes());
+        for name in &self.subject_alt_names {
+            let (kind, text) = match name {
+                SubjectAltName::Upn(text) => (b"upn", text.clone()),
+                SubjectAltName::Email(text) => (b"eml", text.clone()),
+                SubjectAltName::Dns(text) => (b"dns", text.clone()),
+                SubjectAltName::Uri(text) => (b"uri", text.clone()),
+                SubjectAltName::Ip(ip) => (b"ip_", ip.to_string()),
+            };
+            put(kind);
+            put(text.as_bytes());
+        }
+        put(format!("{:?}", self.key).as_bytes());
+        let KeyUsage { digital_signature, content_commitment, key_encipherment, data_encipherment, key_agreement, key_cert_sign, crl_sign } =
+            self.key_usage;
+        let bits = [digital_signature, content_commitment, key_encipherment, data_encipherment, key_agreement, key_cert_sign, crl_sign];
+        put(&bits.map(u8::from));
+        put(&(self.extended_key_usage.len() as u64).to_be_bytes());
+        for usage in &self.extended_key_usage {
+            put(usage.as_str().as_bytes());
+        }
+        put(self.sid_extension.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
+        put(&self.not_after.as_micros().to_be_bytes());
+        out
+    }
 }
 
 /// One request to issue. Made by the connector only: CSR and plan are those of the approval.

@@ -274,7 +274,8 @@ impl LocalCa {
             return Err(PortError::rejected("the approval has expired"));
         }
         let digest = self.digest(request.csr)?;
-        if approval.csr_digest != digest || approval.template != request.plan.template {
+        let plan_digest = self.digest(&request.plan.digest_input())?;
+        if approval.csr_digest != digest || approval.plan_digest != plan_digest || approval.template != request.plan.template {
             return Err(PortError::rejected("the approval is for another request"));
         }
         let malformed = |error: X509Error| PortError::rejected("the certification request was refused").with_source(error);

@@ -48,7 +48,7 @@ impl Setting {
         let mut subject = ApprovalSubject {
             flow: Flow::Pkcs,
             csr_digest: self.ca.digest(&self.csr).unwrap(),
-            plan_digest: [0; 32],
+            plan_digest: self.ca.digest(&self.plan.digest_input()).unwrap(),
             ca: "CA".parse().unwrap(),
             template: None,
             identity: "jane".to_owned(),

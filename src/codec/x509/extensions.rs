@@ -30,6 +30,8 @@ pub const CRL_DISTRIBUTION_POINTS: &str = "2.5.29.31";
 pub const AUTHORITY_KEY_IDENTIFIER: &str = "2.5.29.35";
 /// id-ce-extKeyUsage
 pub const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
+/// szOID_APPLICATION_CERT_POLICIES: Windows reads usages there as well as in extKeyUsage.
+pub const APPLICATION_POLICIES: &str = "1.3.6.1.4.1.311.21.10";
 /// szOID_ENROLL_CERTTYPE_EXTENSION: the template's name, a BMPString.
 pub const TEMPLATE_NAME: &str = "1.3.6.1.4.1.311.20.2";
 
@@ -69,17 +71,37 @@ pub fn encode_key_usage(usage: KeyUsage) -> Vec<u8> {
     ])
 }
 
-/// Reads extKeyUsage; purposes with arcs over 32 bits are left out.
+/// Reads extKeyUsage: the purposes, and whether there are others, with arcs over 32 bits.
 ///
 /// # Errors
 /// When it is not a SEQUENCE OF OBJECT IDENTIFIER.
-pub fn decode_extended_key_usage(value: &[u8], budget: &mut Budget) -> Result<Vec<Oid>, DerError> {
+pub fn decode_extended_key_usage(value: &[u8], budget: &mut Budget) -> Result<(Vec<Oid>, bool), DerError> {
     let mut purposes = single(value, Rules::Ber, budget)?.inner()?;
-    let mut out = Vec::new();
+    let (mut out, mut unknown) = (Vec::new(), false);
     while !purposes.is_empty() {
-        out.extend(purposes.expect(Tag::OID, budget)?.oid()?);
+        match purposes.expect(Tag::OID, budget)?.oid()? {
+            Some(purpose) => out.push(purpose),
+            None => unknown = true,
+        }
     }
-    Ok(out)
+    Ok((out, unknown))
+}
+
+/// Reads the policies of Microsoft's application policies extension: `SEQUENCE OF SEQUENCE { OBJECT IDENTIFIER, ... }` (MS-WCCE section
+/// 2.2.2.7.7.3). Its other parts are left out, and whether there are policies with arcs over 32 bits is told.
+///
+/// # Errors
+/// When it is malformed.
+pub fn decode_application_policies(value: &[u8], budget: &mut Budget) -> Result<(Vec<Oid>, bool), DerError> {
+    let mut policies = single(value, Rules::Ber, budget)?.inner()?;
+    let (mut out, mut unknown) = (Vec::new(), false);
+    while !policies.is_empty() {
+        match policies.expect(Tag::SEQUENCE, budget)?.inner()?.expect(Tag::OID, budget)?.oid()? {
+            Some(policy) => out.push(policy),
+            None => unknown = true,
+        }
+    }
+    Ok((out, unknown))
 }
 
 /// Writes extKeyUsage.

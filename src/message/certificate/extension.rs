@@ -55,6 +55,8 @@ pub(in crate::message) struct KnownExtensions {
     pub(in crate::message) unknown_subject_alt_names: bool,
     pub(in crate::message) key_usage: Option<KeyUsage>,
     pub(in crate::message) extended_key_usage: Option<Vec<Oid>>,
+    pub(in crate::message) application_policies: Vec<Oid>,
+    pub(in crate::message) unknown_usages: bool,
     pub(in crate::message) basic_constraints: Option<(bool, Option<u64>)>,
     pub(in crate::message) sid: Option<Sid>,
     pub(in crate::message) subject_key_identifier: Option<Vec<u8>>,
@@ -74,8 +76,18 @@ impl KnownExtensions {
                 }
                 ext::KEY_USAGE => known.key_usage = Some(ext::decode_key_usage(value, budget).map_err(X509Error::der("keyUsage"))?),
                 ext::EXTENDED_KEY_USAGE => {
-                    known.extended_key_usage = Some(ext::decode_extended_key_usage(value, budget).map_err(X509Error::der("extKeyUsage"))?);
+                    let (usages, unknown) = ext::decode_extended_key_usage(value, budget).map_err(X509Error::der("extKeyUsage"))?;
+                    known.extended_key_usage = Some(usages);
+                    known.unknown_usages |= unknown;
                 }
+                // Never critical for us: what it says of usages is checked by `post_issue`, and only there.
+                ext::APPLICATION_POLICIES if !part.critical => match ext::decode_application_policies(value, budget) {
+                    Ok((policies, unknown)) => {
+                        known.application_policies = policies;
+                        known.unknown_usages |= unknown;
+                    }
+                    Err(_) => known.unknown_usages = true,
+                },
                 ext::BASIC_CONSTRAINTS => {
                     let constraints = ext::decode_basic_constraints(value);
                     known.basic_constraints =
