@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, CertificateSigningRequestDer};
 use serde::{Deserialize, Serialize};
 
-use super::{Approved, PortError};
+use super::{Approved, HiddenCsr, PortError};
 use crate::ids::{CaName, IdempotencyKey, Oid, SerialNumber, Sid, TemplateName};
 use crate::terms::{KeyAlgorithm, KeyUsage, RevocationReason, SubjectAltName};
 use crate::time::Timestamp;
@@ -146,7 +146,6 @@ impl CertificatePlan {
 }
 
 /// One request to issue. Made by the connector only: CSR and plan are those of the approval.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct IssueRequest<'a> {
     /// The proof that it may be issued.
@@ -159,6 +158,18 @@ pub struct IssueRequest<'a> {
     pub plan: &'a CertificatePlan,
     /// Answer before this time.
     pub deadline: Timestamp,
+}
+
+impl Debug for IssueRequest<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("IssueRequest")
+            .field("approved", &self.approved)
+            .field("key", &self.key)
+            .field("csr", &HiddenCsr(self.csr))
+            .field("plan", &self.plan)
+            .field("deadline", &self.deadline)
+            .finish()
+    }
 }
 
 /// A certificate and what the CA calls it.
@@ -223,7 +234,6 @@ pub struct StatusRequest<'a> {
 }
 
 /// Asks whether a request was issued.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct FindRequest<'a> {
     /// The request.
@@ -236,6 +246,18 @@ pub struct FindRequest<'a> {
     pub plan: &'a CertificatePlan,
     /// Answer before this time.
     pub deadline: Timestamp,
+}
+
+impl Debug for FindRequest<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("FindRequest")
+            .field("key", &self.key)
+            .field("csr", &HiddenCsr(self.csr))
+            .field("public_key", &self.public_key)
+            .field("plan", &self.plan)
+            .field("deadline", &self.deadline)
+            .finish()
+    }
 }
 
 /// Whether a request was issued.

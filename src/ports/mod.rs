@@ -32,3 +32,12 @@ pub use queue::{
 pub use runtime::{Busy, Runtime};
 pub use scep::{ChallengeValidator, FailureNotification, ScepNotifier, SuccessNotification, ValidateRequest, Verdict, Vouched};
 pub use sink::EventSink;
+
+/// In place of a CSR in `Debug`: one from a SCEP client holds its challenge.
+struct HiddenCsr<'a>(&'a rustls_pki_types::CertificateSigningRequestDer<'a>);
+
+impl core::fmt::Debug for HiddenCsr<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "({} bytes)", self.0.len())
+    }
+}

@@ -6,18 +6,23 @@ use async_trait::async_trait;
 use rustls_pki_types::CertificateSigningRequestDer;
 use serde::{Deserialize, Serialize};
 
-use super::PortError;
+use super::{HiddenCsr, PortError};
 use crate::ids::{DeviceId, SerialNumber, Sid, Thumbprint, TransactionId, UserId};
 use crate::time::Timestamp;
 
 /// One SCEP request to validate. The CSR holds the challenge: it is a secret, do not log it.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct ValidateRequest<'a> {
     /// The whole CSR, challengePassword included. Its own signature has been verified.
     pub csr: &'a CertificateSigningRequestDer<'a>,
     /// The SCEP transaction.
     pub transaction_id: &'a TransactionId,
+}
+
+impl Debug for ValidateRequest<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ValidateRequest").field("csr", &HiddenCsr(self.csr)).field("transaction_id", &self.transaction_id).finish()
+    }
 }
 
 impl<'a> ValidateRequest<'a> {
@@ -70,7 +75,6 @@ pub trait ChallengeValidator: Debug + Send + Sync {
 }
 
 /// Tells the service that a certificate was issued. The CSR holds the challenge: it is a secret.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct SuccessNotification<'a> {
     /// The SCEP transaction, as at validation.
@@ -85,6 +89,19 @@ pub struct SuccessNotification<'a> {
     pub not_after: Timestamp,
     /// The issuing CA's name, the same each time: revocation requests come back with it.
     pub issuing_authority: String,
+}
+
+impl Debug for SuccessNotification<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SuccessNotification")
+            .field("transaction_id", &self.transaction_id)
+            .field("csr", &HiddenCsr(self.csr))
+            .field("thumbprint", &self.thumbprint)
+            .field("serial", &self.serial)
+            .field("not_after", &self.not_after)
+            .field("issuing_authority", &self.issuing_authority)
+            .finish()
+    }
 }
 
 impl<'a> SuccessNotification<'a> {
@@ -103,7 +120,6 @@ impl<'a> SuccessNotification<'a> {
 }
 
 /// Tells the service that a validated request ended without a certificate.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct FailureNotification<'a> {
     /// The SCEP transaction, as at validation.
@@ -114,6 +130,17 @@ pub struct FailureNotification<'a> {
     pub hresult: i32,
     /// At most 255 characters.
     pub description: String,
+}
+
+impl Debug for FailureNotification<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("FailureNotification")
+            .field("transaction_id", &self.transaction_id)
+            .field("csr", &HiddenCsr(self.csr))
+            .field("hresult", &self.hresult)
+            .field("description", &self.description)
+            .finish()
+    }
 }
 
 impl<'a> FailureNotification<'a> {
