@@ -11,9 +11,10 @@ use super::name::Name;
 use crate::codec::pkcs10::certification_request as codec;
 use crate::codec::pkcs10::{CHALLENGE_PASSWORD, EXTENSION_REQUEST, MICROSOFT_EXTENSION_REQUEST};
 use crate::codec::x509::certificate::decode_extensions;
+use crate::codec::x509::extensions::TEMPLATE_NAME;
 use crate::codec::x509::string;
 use crate::crypto::CryptoProvider;
-use crate::ids::{Oid, Sid};
+use crate::ids::{Oid, Sid, TemplateName};
 use crate::limits::{Budget, Limits};
 use crate::secret::{Password, SecretBytes};
 use crate::terms::{KeyUsage, SubjectAltName};
@@ -145,6 +146,14 @@ impl Csr {
     #[must_use]
     pub fn has_overlong_types(&self) -> bool {
         self.known.unknown_usages || self.overlong_attribute
+    }
+
+    /// Whether the extension 1.3.6.1.4.1.311.20.2 is absent or names this template.
+    #[must_use]
+    pub fn asks_for_no_template_but(&self, template: Option<&TemplateName>) -> bool {
+        let wanted = template.map(|template| string::encode_bmp(template.as_str()));
+        let is_template = |extension: &&Extension| extension.oid().is_some_and(|oid| oid.as_str() == TEMPLATE_NAME);
+        self.extensions.iter().filter(is_template).all(|extension| wanted.as_deref() == Some(extension.value()))
     }
 
     /// The key usage asked for.

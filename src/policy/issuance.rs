@@ -7,7 +7,6 @@ use super::names::{NamesAre, check_names, contains_folded};
 use super::sid::check_sid;
 use super::subject::check_subject;
 use super::{PolicyError, PolicyRefusal, Rule, SidDomain, SidPolicy, SubjectRule};
-use crate::codec::x509::{extensions as ext, string};
 use crate::crypto::{CryptoProvider, DigestAlgorithm};
 use crate::ids::{DeviceId, Oid, Sid, TemplateName, UserId};
 use crate::message::algorithm::PublicKeyAlgorithm;
@@ -26,14 +25,8 @@ const APPROVAL_LIFETIME: Duration = Duration::from_secs(600);
 const PRIVILEGED_USAGES: [&str; 3] = [oids::ANY_EXTENDED_KEY_USAGE, oids::CERTIFICATE_REQUEST_AGENT, oids::SMART_CARD_LOGON];
 
 /// What the plan can say, and basicConstraints and subjectKeyIdentifier, which choose nothing.
-const OWN_EXTENSIONS: [&str; 6] = [
-    ext::SUBJECT_ALT_NAME,
-    ext::KEY_USAGE,
-    ext::EXTENDED_KEY_USAGE,
-    ext::BASIC_CONSTRAINTS,
-    ext::SUBJECT_KEY_IDENTIFIER,
-    oids::SID_EXTENSION,
-];
+const OWN_EXTENSIONS: [&str; 7] =
+    ["2.5.29.17", "2.5.29.15", "2.5.29.37", "2.5.29.19", "2.5.29.14", "1.3.6.1.4.1.311.20.2", oids::SID_EXTENSION];
 
 /// What may stand in the certificates that the connector has issued.
 ///
@@ -408,12 +401,10 @@ fn check_csr(csr: &Csr, plan: &CertificatePlan) -> Result<(), PolicyRefusal> {
 
 /// A CSR of the connector's own making asks for nothing that the plan does not say: CAs copy extensions from CSRs.
 fn check_own_extensions(csr: &Csr, plan: &CertificatePlan) -> Result<(), PolicyRefusal> {
-    let template = plan.template.as_ref().map(|template| string::encode_bmp(template.as_str()));
-    let is_planned = |extension: &Extension| match extension.oid().map_or("", Oid::as_str) {
-        ext::TEMPLATE_NAME => template.as_deref() == Some(extension.value()),
-        oid => OWN_EXTENSIONS.contains(&oid),
-    };
-    if csr.requests_ca()
+    let is_planned = |extension: &Extension| extension.oid().is_some_and(|oid| OWN_EXTENSIONS.contains(&oid.as_str()));
+    let other_template = !csr.asks_for_no_template_but(plan.template.as_ref());
+    if other_template
+        || csr.requests_ca()
         || csr.has_unknown_subject_alt_names()
         || csr.has_overlong_types()
         || !csr.requested_extensions().iter().all(is_planned)
