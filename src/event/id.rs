@@ -2,9 +2,6 @@
 //!
 //! Numbers and names are held by a golden test, the documented slips included: 2202 and 2203 break the scheme, 3051 and 3052 are
 //! swapped against 1051 and 1052, and 4000 is spelt `ScrepRequestSuccess` in every edition (`intune` event documentation).
-//!
-//! [`EventId::CredentialExpiring`] and [`EventId::CertificateRenewed`] are reserved: no part of this version watches or renews
-//! certificates, so it raises neither. Adapters of an embedder that do may raise them into the same sink.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,7 @@
 //! What the connector tells its operator: events with documented ids, never with a secret or a control character in them.
+//!
+//! [`EventId::CredentialExpiring`] and [`EventId::CertificateRenewed`] are reserved: no part of this version watches or renews
+//! certificates, so it raises neither. Adapters of an embedder that do may raise them into the same sink.
 
 mod id;
 
