@@ -361,6 +361,43 @@ fn wrong_key_wrong_password_and_bad_padding_give_the_queue_one_answer() {
     }
 }
 
+/// Cuts the `macData` off a file of ours: a SEQUENCE, with lengths of two octets, of version, authSafe and macData.
+fn without_mac(pfx: &[u8]) -> Vec<u8> {
+    assert_eq!((pfx[..2].to_vec(), pfx[4..7].to_vec(), pfx[7..9].to_vec()), (vec![0x30, 0x82], vec![2, 1, 3], vec![0x30, 0x82]));
+    let end = 11 + usize::from(u16::from_be_bytes([pfx[9], pfx[10]]));
+    assert!(end < pfx.len(), "there is a MAC to cut off");
+    let mut file = pfx[..end].to_vec();
+    file[2..4].copy_from_slice(&u16::try_from(end - 4).unwrap().to_be_bytes());
+    file
+}
+
+#[test]
+fn a_file_without_mac_is_refused_alike_for_right_and_wrong_passwords_and_no_key_is_used() {
+    let spy = SpyKey::new(&WORLD.import_key.decryption_key, 0);
+    let store = || Arc::new(FaultyKeys { keys: vec![spy.clone()], ..FaultyKeys::default() });
+    let pfx = without_mac(&WORLD.pfx);
+    let scheme = PaddingScheme::OaepSha512;
+    let rig = Rig::new(store(), |config| config);
+    rig.push("right", encrypted(PASSWORD.as_bytes(), scheme), scheme, &pfx);
+    rig.push("wrong", encrypted(b"a guess", scheme), scheme, &pfx);
+    rig.settle();
+    let refused = rig.failure("right");
+    assert_eq!((refused.class, refused.code.as_deref()), (ErrorClass::Request, Some("unauthenticated")));
+    assert!(refused.message.contains("export the file again with a password and a MAC"), "{}", refused.message);
+    assert_eq!(rig.failure("wrong"), refused);
+    for id in ["right", "wrong"] {
+        assert_eq!(rig.ids(id), [2020, 2052, 2102, 2001], "{id}");
+    }
+    assert_eq!(spy.unwraps(), 0);
+
+    // The file is whole otherwise: with the opt-in it is forwarded.
+    let rig = Rig::new(store(), |config| config.dangerous_accept_unauthenticated_pfx());
+    rig.push("right", encrypted(PASSWORD.as_bytes(), scheme), scheme, &pfx);
+    rig.settle();
+    assert_eq!(rig.as_device(&rig.result("right").password_envelope), PASSWORD.as_bytes());
+    assert_eq!(spy.unwraps(), 1);
+}
+
 #[test]
 fn while_keys_are_rotated_the_old_one_still_opens() {
     let new = &WORLD.other_key.decryption_key;

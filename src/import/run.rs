@@ -106,6 +106,13 @@ impl ImportTask {
         Step::Failed(failure)
     }
 
+    /// Looks at the file's outermost structure, before any key is used.
+    async fn inspect(&self, context: &Context) -> Result<(), Step> {
+        let (request, limits) = (Arc::clone(&self.request), context.limits.clone());
+        let has_mac = context.offload(move || pfx::has_mac(request.pfx.secret_bytes(), &limits)).await?;
+        step::file(has_mac, self.config.accepts).map_err(Step::Failed)
+    }
+
     /// Decrypts the password with each key until one opens the PFX.
     async fn decrypt(&self, context: &Context, legacy: LegacyPadding) -> Result<Password, Step> {
         let store = self.config.keys.find(&self.request.key_name);
@@ -182,6 +189,7 @@ impl ImportTask {
             Step::Failed(failure)
         })?;
         let recipient = self.approve(context, job).await?;
+        self.inspect(context).await?;
         let password = self.decrypt(context, legacy).await?;
         self.encrypt(context, recipient, password).await
     }

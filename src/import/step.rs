@@ -63,20 +63,41 @@ pub(super) enum Attempt {
 pub(super) fn judge(opened: Opened, decrypted: bool, accepts: Accepts) -> Attempt {
     let error = match opened {
         Opened::MacVerified if decrypted => return Attempt::Good,
-        Opened::MacVerified => return Attempt::Rejected,
-        Opened::Unauthenticated if !accepts.unauthenticated_pfx => PfxError::Unauthenticated,
-        Opened::Unauthenticated if decrypted => return Attempt::Good,
-        Opened::Unauthenticated => return Attempt::Rejected,
+        Opened::Unauthenticated if decrypted && accepts.unauthenticated_pfx => return Attempt::Good,
+        // Not told from a wrong password: without the opt-in `file` refuses such a file before any key is used.
+        Opened::MacVerified | Opened::Unauthenticated => return Attempt::Rejected,
         Opened::Not(error) => error,
     };
+    match error.kind() {
+        PfxErrorKind::WrongPassword | PfxErrorKind::WrongPasswordOrDamaged => Attempt::Rejected,
+        _ => Attempt::Failed(unopened(&error)),
+    }
+}
+
+fn unopened(error: &PfxError) -> Failure {
     let class = match error.kind() {
-        PfxErrorKind::WrongPassword | PfxErrorKind::WrongPasswordOrDamaged => return Attempt::Rejected,
         PfxErrorKind::Crypto => ErrorClass::Configuration,
         PfxErrorKind::UnsupportedAlgorithm | PfxErrorKind::UnsupportedMode => ErrorClass::Unsupported,
         _ => ErrorClass::Request,
     };
     let message = format!("the imported PFX was not opened: {error}");
-    Attempt::Failed(Failure::new(class, crate::event::printable(&message)).with_code(Some(error.kind().as_str().to_owned())))
+    Failure::new(class, crate::event::printable(&message)).with_code(Some(error.kind().as_str().to_owned()))
+}
+
+/// Whether the file is worth asking a key for, before one is asked. `has_mac`: what [`crate::message::pfx::has_mac`] said. A file without
+/// a MAC would otherwise fail in one way for the right password and in another for a wrong one, and so confirm guesses.
+pub(super) fn file(has_mac: Result<bool, PfxError>, accepts: Accepts) -> Result<(), Failure> {
+    match has_mac {
+        Ok(has_mac) if has_mac || accepts.unauthenticated_pfx => Ok(()),
+        Ok(_) => {
+            let message = "the imported PFX file has no MAC, so nothing proves that the password fits or that the file is unchanged; no key \
+                           was used: export the file again with a password and a MAC and upload that, or opt in by \
+                           `ImportConfig::dangerous_accept_unauthenticated_pfx`";
+            let code = PfxErrorKind::Unauthenticated.as_str().to_owned();
+            Err(Failure::new(ErrorClass::Request, message).with_code(Some(code)))
+        }
+        Err(error) => Err(unopened(&error)),
+    }
 }
 
 /// What all keys came to.
@@ -156,7 +177,11 @@ mod tests {
 
     #[test]
     fn a_pfx_without_mac_is_refused_unless_opted_in() {
-        assert!(matches!(judge(Opened::Unauthenticated, true, Accepts::default()), Attempt::Failed(_)));
+        assert!(file(Ok(false), Accepts::default()).unwrap_err().message.contains("dangerous_accept_unauthenticated_pfx"));
+        assert!(file(Ok(false), EVERYTHING).is_ok());
+        assert!(file(Ok(true), Accepts::default()).is_ok());
+        assert!(file(Err(PfxError::Damaged("cut")), EVERYTHING).is_err());
+        assert!(matches!(judge(Opened::Unauthenticated, true, Accepts::default()), Attempt::Rejected), "it confirms no password");
         assert!(matches!(judge(Opened::Unauthenticated, true, EVERYTHING), Attempt::Good));
     }
 

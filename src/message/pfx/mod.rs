@@ -35,5 +35,5 @@ pub use contents::{
     SignatureVerified, Unauthenticated,
 };
 pub use error::{PasswordUse, PfxError, PfxErrorKind};
-pub use open::open;
+pub use open::{has_mac, open};
 pub use password::{PasswordForm, PfxPasswords};

@@ -33,15 +33,7 @@ pub fn open<'a>(
 ) -> Result<OpenedPfx, PfxError> {
     let passwords = passwords.into();
     let mut budget = Budget::new(limits);
-    if der.starts_with(b"-----BEGIN") {
-        return Err(PfxError::Damaged("it is a PEM file, and PFX files are binary"));
-    }
-    let pfx = Pfx::decode(der, &mut budget)?;
-    match pfx.auth_safe.content_type.as_str() {
-        oid::DATA => {}
-        oid::SIGNED_DATA => return Err(unsupported_mode("integrity by a signature (signedData) instead of a password")),
-        other => return Err(unsupported_content_type(other)),
-    }
+    let pfx = outermost(der, &mut budget)?;
     let auth_safe = pfx.auth_safe.data(&mut budget)?;
     let mac = match &pfx.mac_data {
         Some(mac) => Some(mac::verify(mac, auth_safe.as_ref(), passwords.mac, provider, &mut budget)?),
@@ -59,6 +51,31 @@ pub fn open<'a>(
         Some(mac) => OpenedPfx::MacVerified(MacVerified::new(contents, mac)),
         None => OpenedPfx::Unauthenticated(Unauthenticated::new(contents)),
     })
+}
+
+/// Whether a PFX (RFC 7292 section 4) carries a MAC. Only the outermost structure is read: no password, no key derivation.
+///
+/// For deciding, before a password is decrypted, that a file without a MAC is refused: [`open`] gives [`OpenedPfx::Unauthenticated`] for
+/// such a file with the right password and an error with a wrong one, which would tell whoever made the file whether a guess was right.
+/// `true` does not say that the MAC fits, nor that its algorithm is known.
+///
+/// # Errors
+/// [`PfxError`] for what [`open`] finds before it needs the password: damaged, integrity by another mode than a password, limit exceeded.
+pub fn has_mac(der: &[u8], limits: &Limits) -> Result<bool, PfxError> {
+    Ok(outermost(der, &mut Budget::new(limits))?.mac_data.is_some())
+}
+
+/// The structure around the AuthenticatedSafe, in password-integrity mode.
+fn outermost<'a>(der: &'a [u8], budget: &mut Budget) -> Result<Pfx<'a>, PfxError> {
+    if der.starts_with(b"-----BEGIN") {
+        return Err(PfxError::Damaged("it is a PEM file, and PFX files are binary"));
+    }
+    let pfx = Pfx::decode(der, budget)?;
+    match pfx.auth_safe.content_type.as_str() {
+        oid::DATA => Ok(pfx),
+        oid::SIGNED_DATA => Err(unsupported_mode("integrity by a signature (signedData) instead of a password")),
+        other => Err(unsupported_content_type(other)),
+    }
 }
 
 fn unsupported_mode(mode: &str) -> PfxError {

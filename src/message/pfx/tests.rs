@@ -131,6 +131,9 @@ fn without_a_mac_the_error_says_that_the_cause_cannot_be_known() {
     let (version, auth_safe) = (fields.next(&mut budget).unwrap(), fields.next(&mut budget).unwrap());
     let stripped = der::sequence(&[version.raw, auth_safe.raw]);
     assert!(matches!(open(&stripped, "hunter2"), Ok(OpenedPfx::Unauthenticated(_))), "a removed MAC shows in the type");
+    assert!(has_mac(file.secret_bytes(), &Limits::default()).unwrap());
+    assert!(!has_mac(&stripped, &Limits::default()).unwrap());
+    assert_eq!(has_mac(&stripped[1..], &Limits::default()).unwrap_err().kind(), PfxErrorKind::Damaged);
     assert_eq!(open(&stripped, "hunter2").unwrap().into_mac_verified().unwrap_err().kind(), PfxErrorKind::Unauthenticated);
     assert_eq!(kind(&stripped, "hunter3"), PfxErrorKind::WrongPasswordOrDamaged);
 }
