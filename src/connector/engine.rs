@@ -11,9 +11,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
 use super::handle::FlowMode;
-use super::inner::{Active, Held, Inner, Ready};
+use super::inner::{Active, Inner, Ready};
 use super::intake::{self, Taken};
-use super::schedule::{self, Yield};
+use super::schedule::{self, SUSPECT, Yield};
 use super::{upload, work};
 use crate::flow::FlowSpec;
 use crate::health;
@@ -60,6 +60,8 @@ struct FlowState {
     repeats: VecDeque<Ready>,
     uploading: usize,
     uploading_repeats: bool,
+    /// The last upload was of results that are no suspects; see [`FlowState::next_upload`].
+    uploaded_fresh: bool,
     next_extension: Option<Duration>,
 }
 
@@ -67,13 +69,26 @@ impl FlowState {
     fn held(&self) -> usize {
         self.active.len() + self.working + self.results.len() + self.uploading
     }
+
+    /// Which of the results that are due go up next, by their failed calls: those that are no suspects first, and in turn with them the
+    /// suspects that wait longest, each with its like only.
+    fn next_upload(&self, due: impl Fn(&Ready) -> bool) -> Option<(u32, u32)> {
+        let due: Vec<&Ready> = self.results.iter().filter(|ready| due(ready)).collect();
+        let fresh = due.iter().any(|ready| ready.failed_calls < SUSPECT);
+        let suspect = due.iter().filter(|ready| ready.failed_calls >= SUSPECT).min_by_key(|ready| ready.held.due);
+        match suspect {
+            Some(suspect) if !fresh || self.uploaded_fresh => Some((suspect.failed_calls, suspect.failed_calls)),
+            _ if fresh => Some((0, SUSPECT - 1)),
+            _ => None,
+        }
+    }
 }
 
 /// Something that ended.
 enum Done {
     Polled(Flow, Arc<FlowSpec>, Taken),
     Worked(Flow, Option<CaName>, work::Worked),
-    Uploaded(Flow, usize, Vec<Ready>),
+    Uploaded(Flow, usize, upload::Uploaded),
     /// Health message, pruning or leases: nothing waits for it.
     Upkeep,
 }
@@ -258,14 +273,19 @@ impl<'a> Run<'a> {
     fn start_uploads(&mut self, flow: Flow, spec: &Arc<FlowSpec>, state: &mut FlowState, now: Duration) {
         let most = spec.settings.batch.min(spec.settings.queue.capabilities().max_batch).max(1);
         let round = self.state.round;
-        let due = |held: &Held, kind| {
+        let kind = self.kind;
+        let due = |ready: &Ready| {
+            let held = &ready.held;
             held.due <= now && (kind == Kind::Until || held.round != round || held.row.state == crate::ports::RowState::Packed)
         };
-        if state.uploading == 0 {
+        if state.uploading == 0
+            && let Some((least, greatest)) = state.next_upload(due)
+        {
+            let size = schedule::upload_size(most, greatest);
             let mut batch = Vec::new();
             let mut kept = VecDeque::with_capacity(state.results.len());
             while let Some(mut ready) = state.results.pop_front() {
-                if batch.len() < most && due(&ready.held, self.kind) {
+                if batch.len() < size && (least..=greatest).contains(&ready.failed_calls) && due(&ready) {
                     ready.held.round = round;
                     batch.push(ready);
                 } else {
@@ -273,10 +293,9 @@ impl<'a> Run<'a> {
                 }
             }
             state.results = kept;
-            if !batch.is_empty() {
-                state.uploading = batch.len();
-                self.push_upload(flow, spec, state, batch);
-            }
+            state.uploaded_fresh = greatest < SUSPECT;
+            state.uploading = batch.len();
+            self.push_upload(flow, spec, state, batch);
         }
         // Repeats go alone and only after fresh results, one upload at a time.
         if state.uploading == 0 && !state.uploading_repeats && !state.repeats.is_empty() {
@@ -411,7 +430,7 @@ impl<'a> Run<'a> {
                     work::Worked::Lost => {}
                 }
             }
-            Done::Uploaded(flow, count, later) => {
+            Done::Uploaded(flow, count, uploaded) => {
                 self.busy -= 1;
                 let state = self.state.flows.entry(flow).or_default();
                 if count == 0 {
@@ -419,7 +438,12 @@ impl<'a> Run<'a> {
                 } else {
                     state.uploading = 0;
                 }
-                state.results.extend(later);
+                state.results.extend(uploaded.later);
+                if let Some(answered) = uploaded.answered {
+                    for ready in &mut state.results {
+                        ready.failed_calls = schedule::after_answer(answered, ready.failed_calls);
+                    }
+                }
             }
             Done::Upkeep => self.busy -= usize::from(self.kind == Kind::Once),
         }

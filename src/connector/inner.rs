@@ -161,6 +161,8 @@ pub(super) struct Ready {
     pub(super) held: Box<Held>,
     pub(super) outcome: Outcome,
     pub(super) uploads: u32,
+    /// How many calls with it failed as a whole; see [`schedule::upload_size`].
+    pub(super) failed_calls: u32,
     /// An answer to a repeated delivery of a finished request: no events, no journal.
     pub(super) repeat: bool,
     pub(super) since: Timestamp,

@@ -177,7 +177,7 @@ fn sort(
     let received = inner.monotonic();
     let mut held =
         Box::new(Held { job, row, ca: None, events: spec.worker.events(), received, due: received, round: 0, _in_hand: in_hand });
-    let ready = |held, outcome, repeat| Ready { held, outcome, uploads: 0, repeat, since: now };
+    let ready = |held, outcome, repeat| Ready { held, outcome, uploads: 0, failed_calls: 0, repeat, since: now };
     if standing == Standing::Repeat {
         note(inner, spec, EventId::RequestRepeated, key, &item.meta, "");
         if let Some(outcome) = inner.open_outcome(&held.row) {

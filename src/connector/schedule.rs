@@ -41,6 +41,21 @@ pub(super) fn poll_pause(settings: &QueueSettings, minimum: Duration, asked: Opt
     pause.max(minimum).max(asked.unwrap_or_default())
 }
 
+/// A result is a suspect after so many failed calls: it may be what makes them fail.
+pub(super) const SUSPECT: u32 = 3;
+
+/// How many results go up together that were in so many failed calls: all that may, and from the first suspicion on half as many with
+/// each further failure, down to one. So what makes every call fail ends up alone, and what was with it is delivered.
+pub(super) fn upload_size(most: usize, failed_calls: u32) -> usize {
+    if failed_calls < SUSPECT { most.max(1) } else { most.checked_shr(failed_calls - SUSPECT + 1).unwrap_or(0).max(1) }
+}
+
+/// The new `failed_calls` of a waiting result after a call was answered whose results had `answered`: of suspects, twice as many are
+/// tried together next. They stay suspects, and fresh results say nothing about them.
+pub(super) fn after_answer(answered: u32, failed_calls: u32) -> u32 {
+    if answered < SUSPECT || failed_calls < answered { failed_calls } else { (answered - 1).max(SUSPECT) }
+}
+
 /// How many requests to ask for when `held` are in hand: two for each worker and one batch may be held, finished results included.
 pub(super) fn poll_size(settings: &QueueSettings, max_batch: usize, held: usize) -> usize {
     let room = settings.concurrency.saturating_mul(2).max(settings.batch).saturating_sub(held);
@@ -62,6 +77,17 @@ mod tests {
             assert!(longest <= Duration::from_secs(most) && longest > Duration::from_millis(most * 1_000 - 1), "{failures}: {longest:?}");
             let half = backoff(failures, BASE, CAP, Retry::Later, u64::MAX / 2);
             assert!(half.as_millis().abs_diff(u128::from(most) * 500) <= 1, "{failures}: {half:?}");
+        }
+    }
+
+    #[test]
+    fn suspects_go_up_in_halves_down_to_one_and_grow_back_without_joining_fresh_results() {
+        for (failed, size) in [(0, 50), (2, 50), (3, 25), (4, 12), (5, 6), (6, 3), (7, 1), (8, 1), (66, 1), (u32::MAX, 1)] {
+            assert_eq!(upload_size(50, failed), size, "{failed}");
+        }
+        assert_eq!((upload_size(0, 0), upload_size(1, 3)), (1, 1));
+        for (answered, failed, after) in [(0, 7, 7), (2, 3, 3), (3, 2, 2), (3, 3, 3), (5, 4, 4), (5, 5, 4), (5, 40, 4)] {
+            assert_eq!(after_answer(answered, failed), after, "{answered} {failed}");
         }
     }
 

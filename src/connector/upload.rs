@@ -9,14 +9,24 @@ use crate::flow::FlowSpec;
 use crate::ports::{CommitAnswer, CompleteAnswer, CompleteRequest, ResultItem, RowState};
 use crate::retry::{ErrorClass, Retry};
 
-/// Uploads results; gives back those to be uploaded again, each with the time when it is due.
-pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready>, number: u32) -> Vec<Ready> {
+/// What an upload leaves.
+#[derive(Debug)]
+pub(super) struct Uploaded {
+    /// To be uploaded again, each with the time when it is due.
+    pub(super) later: Vec<Ready>,
+    /// When the queue answered: the most failed calls that one of the results had behind it.
+    pub(super) answered: Option<u32>,
+}
+
+/// Uploads results.
+pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready>, number: u32) -> Uploaded {
     let flow = spec.flow();
     let events = spec.worker.events();
     let (mut batch, mut later) = mark_uploading(inner, spec, batch).await;
     if batch.is_empty() {
-        return later;
+        return Uploaded { later, answered: None };
     }
+    let failed_calls = batch.iter().map(|ready| ready.failed_calls).max();
     let results = batch.iter().map(|ready| ResultItem::new(ready.held.job.meta.clone(), ready.outcome.clone())).collect();
     let request = CompleteRequest::new(flow, inner.context.instance.clone(), results);
     let queue = Arc::clone(&spec.settings.queue);
@@ -33,20 +43,22 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
             });
             let mut given_up = Vec::new();
             let pause = pause(inner, spec, &batch, retry);
-            for ready in batch {
+            for mut ready in batch {
+                ready.failed_calls = ready.failed_calls.saturating_add(1);
                 retry_later(inner, ready, pause, &mut later, &mut given_up);
             }
             park(inner, given_up, "The queue took no results for too long.").await;
-            return later;
+            return Uploaded { later, answered: None };
         }
     };
     let (mut accepted, mut refused, mut patience) = (Vec::new(), Vec::new(), Vec::new());
     let mut not_now = 0_usize;
-    for (ready, answer) in batch.drain(..).zip(answers) {
+    for (mut ready, answer) in batch.drain(..).zip(answers) {
         match answer {
             CompleteAnswer::Accepted => accepted.push(ready),
             CompleteAnswer::TryAgain(_) => {
                 not_now += 1;
+                ready.failed_calls = 0;
                 let pause = pause(inner, spec, core::slice::from_ref(&ready), Retry::Later);
                 retry_later(inner, ready, pause, &mut later, &mut patience);
             }
@@ -71,7 +83,7 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
         park(inner, vec![ready], &format!("The queue refused the result: {reason}")).await;
     }
     park(inner, patience, "The queue put the result off for too long.").await;
-    later
+    Uploaded { later, answered: failed_calls }
 }
 
 /// Commits `Uploading` for what was not yet; what another owner has is dropped, and what cannot be stored waits.

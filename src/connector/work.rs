@@ -139,9 +139,14 @@ async fn take_over(inner: &Inner, mut active: Active) -> TakeOver {
         return TakeOver::Go(active);
     }
     TakeOver::End(match inner.open_outcome(&active.held.row) {
-        Some(outcome) => {
-            Worked::Done(Ready { held: active.held, outcome, uploads: 0, repeat: standing == Standing::Repeat, since: inner.now() })
-        }
+        Some(outcome) => Worked::Done(Ready {
+            held: active.held,
+            outcome,
+            uploads: 0,
+            failed_calls: 0,
+            repeat: standing == Standing::Repeat,
+            since: inner.now(),
+        }),
         None => Worked::Lost,
     })
 }
@@ -184,7 +189,7 @@ async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>)
     }
     drop(task);
     held.due = inner.monotonic();
-    Worked::Done(Ready { held, outcome, uploads: 0, repeat: false, since: inner.now() })
+    Worked::Done(Ready { held, outcome, uploads: 0, failed_calls: 0, repeat: false, since: inner.now() })
 }
 
 const OWNED_ELSEWHERE: &str = "another instance has taken the request over";

@@ -13,6 +13,7 @@ use crate::event::{Event, EventId};
 use crate::ports::{
     Batch, Change, ClaimRequest, CommitAnswer, CompleteAnswer, CompleteRequest, EventSink, ExtendLeaseRequest, IntuneQueue, Journal,
     JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, QueueCapabilities, ReceiveRequest, RenewRequest, Row, RowKey,
+    RowState,
 };
 use crate::terms::Flow;
 
@@ -201,6 +202,57 @@ fn an_outage_of_the_queue_longer_than_the_patience_ends_in_one_admin_failure() {
     rig.run_for(&connector, 5_000);
     assert_eq!(rig.codes_of("r1"), [1020, 1001]);
     assert!(rig.queue.result_of(Flow::Pkcs, &id("r1")).is_none());
+}
+
+/// Takes no call in which the result of `poison` is.
+#[derive(Debug)]
+struct PoisonedQueue(Arc<crate::adapters::InMemoryQueue>);
+
+#[async_trait]
+impl IntuneQueue for PoisonedQueue {
+    fn capabilities(&self) -> QueueCapabilities {
+        self.0.capabilities()
+    }
+    async fn receive(&self, request: ReceiveRequest) -> Result<Batch, PortError> {
+        self.0.receive(request).await
+    }
+    async fn complete(&self, request: CompleteRequest) -> Result<Vec<CompleteAnswer>, PortError> {
+        if request.results.iter().any(|result| result.meta.id == id("poison")) {
+            return Err(PortError::transient("413"));
+        }
+        self.0.complete(request).await
+    }
+}
+
+#[test]
+fn a_result_that_makes_every_upload_fail_does_not_hold_up_the_others() {
+    let rig = Rig::new();
+    for number in 0..40 {
+        rig.queue.push(item(&format!("early{number}"), "ok"));
+        if number == 20 {
+            rig.queue.push(item("poison", "ok"));
+        }
+    }
+    // One more each 30 s, all the while.
+    for number in 1..100 {
+        rig.queue.push(item(&format!("late{number}"), &format!("wait:{}", number * 30)));
+    }
+    let settings = QueueSettings::new(Arc::new(PoisonedQueue(Arc::clone(&rig.queue)))).with_deadline(Duration::from_secs(20_000));
+    let settings = settings.with_batch(200).with_poll_interval(Duration::from_secs(5));
+    let connector = rig.builder().upload_patience(Duration::from_secs(4_000)).flow(rig.spec(settings)).build().unwrap();
+    rig.run_for(&connector, 3_500);
+    let others = || (0..40).map(|number| format!("early{number}")).chain((1..100).map(|number| format!("late{number}")));
+    for name in others() {
+        assert_eq!(rig.codes_of(&name), [1020, 1102, 1000], "{name}");
+    }
+    assert_eq!(rig.codes_of("poison"), [1020], "it is tried on");
+    let calls = rig.sink.count(EventId::PkcsUploadFailure);
+    assert!(calls < 60, "{calls} failed calls");
+    rig.run_for(&connector, 2_000);
+    assert_eq!(rig.codes_of("poison"), [1020, 1001]);
+    let row = |state| rig.journal.rows().iter().filter(|row| row.state == state).count();
+    assert_eq!((row(RowState::Acknowledged), row(RowState::Parked)), (139, 1));
+    assert!(rig.queue.result_of(Flow::Pkcs, &id("poison")).is_none() && rig.queue.changed_results().is_empty());
 }
 
 /// Leases for 30 s, and counts how often each is prolonged.
