@@ -29,11 +29,12 @@ use intune_connector::terms::Flow;
 use pki::Identity;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 
-/// A key behind a network: not local, and away for the first calls.
+/// A key behind a network: not local, and away for the first calls, or silent.
 #[derive(Debug)]
 struct RemoteKey {
     key: Arc<dyn DecryptionKey>,
     away: AtomicU32,
+    silent: AtomicU32,
 }
 
 #[async_trait]
@@ -46,6 +47,10 @@ impl DecryptionKey for RemoteKey {
         if self.away.load(Ordering::SeqCst) > 0 {
             self.away.fetch_sub(1, Ordering::SeqCst);
             return Err(UnwrapError::Unavailable(None));
+        }
+        if self.silent.load(Ordering::SeqCst) > 0 {
+            self.silent.fetch_sub(1, Ordering::SeqCst);
+            core::future::pending::<()>().await;
         }
         self.key.unwrap(request).await
     }
@@ -62,16 +67,25 @@ struct World {
 }
 
 fn world(away: Option<u32>) -> World {
+    world_with_key(|key| match away {
+        Some(times) => Arc::new(RemoteKey { key, away: AtomicU32::new(times), silent: AtomicU32::new(0) }),
+        None => key,
+    })
+}
+
+/// With a key that gives no answer for the first calls.
+fn silent_world(times: u32) -> World {
+    world_with_key(|key| Arc::new(RemoteKey { key, away: AtomicU32::new(0), silent: AtomicU32::new(times) }))
+}
+
+fn world_with_key(adapt: impl FnOnce(Arc<dyn DecryptionKey>) -> Arc<dyn DecryptionKey>) -> World {
     let provider = pki::provider();
     let root = pki::root(&provider, "device CA");
     let service = pki::device(&provider, &root, "connector");
     let older = pki::device(&provider, &root, "older connector");
     let device = pki::device(&provider, &root, "dev-1");
     let load = |identity: &Identity| provider.decryption_keys().unwrap().load(&identity.key).unwrap();
-    let key: Arc<dyn DecryptionKey> = match away {
-        Some(times) => Arc::new(RemoteKey { key: load(&service), away: AtomicU32::new(times) }),
-        None => load(&service),
-    };
+    let key = adapt(load(&service));
     let queue = Arc::new(InMemoryQueue::new());
     let sink = Arc::new(RecordingSink::new());
     let runtime = Arc::new(StdRuntime::with_threads(2, 64).unwrap());
@@ -82,6 +96,7 @@ fn world(away: Option<u32>) -> World {
     let recipients = RecipientPolicy::new().trust_root(root.certificate.clone());
     let config = RecryptConfig::new(queue.clone(), RecryptKey::new(older.certificate.clone(), load(&older)), recipients)
         .with_key(RecryptKey::new(service.certificate.clone(), key))
+        .with_key_timeout(Duration::from_millis(50))
         .with_settings(settings);
     let connector = Connector::builder((*provider).clone(), Arc::new(VolatileJournal::new()))
         .tenant("contoso.com".parse().unwrap())
@@ -152,6 +167,19 @@ fn a_remote_key_that_is_away_is_waited_for() {
 #[test]
 fn a_key_that_stays_away_ends_the_request_as_a_failed_decryption() {
     let world = world(Some(9));
+    let outcome = world.run(world.envelope(&world.service), "dev-1");
+    assert!(matches!(&outcome, Outcome::Failed(failure) if failure.class == ErrorClass::Transient), "{outcome:?}");
+    assert_eq!(world.events(), [1202, 1220, 1252, 1302, 1300, 1201]);
+}
+
+#[test]
+fn a_key_that_never_answers_is_abandoned_and_counts_as_away() {
+    let world = silent_world(2);
+    let outcome = world.run(world.envelope(&world.service), "dev-1");
+    assert_eq!(world.open_as_device(&outcome), b"stored payload", "the third attempt got an answer");
+    assert_eq!(world.events(), [1202, 1220, 1251, 1250, 1302, 1300, 1200]);
+
+    let world = silent_world(u32::MAX);
     let outcome = world.run(world.envelope(&world.service), "dev-1");
     assert!(matches!(&outcome, Outcome::Failed(failure) if failure.class == ErrorClass::Transient), "{outcome:?}");
     assert_eq!(world.events(), [1202, 1220, 1252, 1302, 1300, 1201]);

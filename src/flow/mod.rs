@@ -9,11 +9,14 @@ pub(crate) mod seal;
 mod settings;
 
 use core::fmt::Debug;
+use core::future::Future;
+use core::pin::pin;
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::{Either, select};
 
 pub use settings::{Finding, QueueSettings};
 
@@ -75,6 +78,14 @@ impl Context {
         }
     }
 
+    /// Awaits a call of an adapter, and abandons it after `limit`: its effect is then unknown. `None` says that it gave no answer in time.
+    pub(crate) async fn within<T>(&self, limit: Duration, call: impl Future<Output = T>) -> Option<T> {
+        match select(pin!(call), self.runtime.sleep(limit)).await {
+            Either::Left((answer, _)) => Some(answer),
+            Either::Right(((), _)) => None,
+        }
+    }
+
     /// Runs CPU work on the runtime's threads; a panic in it comes back as an error.
     pub(crate) async fn offload<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, OffloadError> {
         let (done, result) = futures_channel::oneshot::channel();
@@ -119,6 +130,15 @@ impl From<OffloadError> for Step {
             OffloadError::Panicked => Self::Failed(Failure::new(ErrorClass::Internal, error.to_string())),
         }
     }
+}
+
+/// How long a call of a key store or of a remote key may take unless configured otherwise; HSMs answer within a second.
+pub(crate) const KEY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The mistake of a time-out that lets no key ever answer.
+pub(crate) fn key_timeout_finding(flow: &str, timeout: Duration) -> Option<Finding> {
+    let finding = || Finding::new(format!("{flow}.key_timeout"), "every call of a key would be abandoned at once", "set more than zero");
+    timeout.is_zero().then(finding)
 }
 
 /// One request on its way through the engine.

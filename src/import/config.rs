@@ -6,13 +6,10 @@ use std::sync::Arc;
 use super::run::ImportWorker;
 use super::step::Accepts;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm};
-use crate::flow::{Finding, FlowSpec, QueueSettings};
+use crate::flow::{Finding, FlowSpec, KEY_TIMEOUT, QueueSettings, key_timeout_finding};
 use crate::message::enveloped::LegacyCiphers;
 use crate::policy::RecipientPolicy;
 use crate::ports::{DecryptionKeys, ImportPayload, IntuneQueue};
-
-/// How long a call of the key store or of a remote key may take; HSMs answer within a second.
-const KEY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The import flow: where requests come from, which keys open passwords, and for whom they are encrypted.
 #[derive(Debug, Clone)]
@@ -134,9 +131,7 @@ impl ImportConfig {
                 "use another key transport, or a provider that has it",
             ));
         }
-        if self.key_timeout.is_zero() {
-            findings.push(Finding::new("import.key_timeout", "every call of a key would be abandoned at once", "set more than zero"));
-        }
+        findings.extend(key_timeout_finding("import", self.key_timeout));
         findings
     }
 }

@@ -1,11 +1,8 @@
 //! The import flow in motion.
 
-use core::future::Future;
-use core::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::{Either, select};
 
 use super::config::ImportConfig;
 use super::step::{self, Accepts, Attempt, MOST_KEYS, Opened, Verdict};
@@ -83,13 +80,6 @@ struct ImportTask {
 }
 
 impl ImportTask {
-    async fn within_timeout<T>(&self, context: &Context, call: impl Future<Output = T>, timed_out: impl FnOnce() -> T) -> T {
-        match select(pin!(call), context.runtime.sleep(self.config.key_timeout)).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(((), _)) => timed_out(),
-        }
-    }
-
     /// Asks the policy, off the async threads since it verifies signatures.
     async fn approve(&self, context: &Context, job: &Job) -> Result<ApprovedRecipient, Step> {
         let (config, request, provider) = (Arc::clone(&self.config), Arc::clone(&self.request), Arc::clone(&context.provider));
@@ -116,7 +106,8 @@ impl ImportTask {
     /// Decrypts the password with each key until one opens the PFX.
     async fn decrypt(&self, context: &Context, legacy: LegacyPadding) -> Result<Password, Step> {
         let store = self.config.keys.find(&self.request.key_name);
-        let keys = self.within_timeout(context, store, || Err(PortError::transient("the key store did not answer in time"))).await;
+        let keys = context.within(self.config.key_timeout, store).await;
+        let keys = keys.unwrap_or_else(|| Err(PortError::transient("the key store did not answer in time")));
         let keys = keys.map_err(|error| Step::from_port_error(&error))?;
         let mut attempts = Vec::new();
         let mut good = None;
@@ -151,7 +142,8 @@ impl ImportTask {
         let remote = if key.is_local() {
             None
         } else {
-            Some(self.within_timeout(context, key.unwrap(&request), || Err(UnwrapError::Unavailable(None))).await)
+            let answer = context.within(self.config.key_timeout, key.unwrap(&request)).await;
+            Some(answer.unwrap_or(Err(UnwrapError::Unavailable(None))))
         };
         let job = OpenJob {
             provider: Arc::clone(&context.provider),

@@ -1,12 +1,13 @@
 //! What the user sets for the recrypt flow.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
 use super::run::RecryptWorker;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DecryptionKey, KeyTransportAlgorithm};
-use crate::flow::{Finding, FlowSpec, QueueSettings};
+use crate::flow::{Finding, FlowSpec, KEY_TIMEOUT, QueueSettings, key_timeout_finding};
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::policy::RecipientPolicy;
@@ -38,6 +39,7 @@ pub struct RecryptConfig {
     pub(super) recipients: RecipientPolicy,
     pub(super) cipher: ContentCipherAlgorithm,
     pub(super) transport: KeyTransportAlgorithm,
+    pub(super) key_timeout: Duration,
 }
 
 impl RecryptConfig {
@@ -50,6 +52,7 @@ impl RecryptConfig {
             recipients,
             cipher: ContentCipherAlgorithm::Aes256Cbc,
             transport: KeyTransportAlgorithm::RsaPkcs1v15,
+            key_timeout: KEY_TIMEOUT,
         }
     }
 
@@ -75,6 +78,13 @@ impl RecryptConfig {
         self
     }
 
+    /// Sets after what time a call of a remote key is abandoned and tried again. Default 30 s.
+    #[must_use]
+    pub fn with_key_timeout(mut self, timeout: Duration) -> Self {
+        self.key_timeout = timeout;
+        self
+    }
+
     pub(super) fn findings(&self, provider: &CryptoProvider) -> Vec<Finding> {
         let mut findings = Vec::new();
         let cipher = provider.content_cipher().is_ok_and(|slot| !slot.supports(self.cipher));
@@ -93,6 +103,7 @@ impl RecryptConfig {
                 "trust the device CA, pin a certificate, or opt out by `RecipientPolicy::dangerous_encrypt_to_anyone`",
             ));
         }
+        findings.extend(key_timeout_finding("pkcs-recrypt", self.key_timeout));
         for (number, key) in self.keys.iter().enumerate() {
             let setting = format!("pkcs-recrypt.keys[{number}]");
             match Certificate::from_der(&key.certificate, &Limits::default()) {

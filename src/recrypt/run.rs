@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::config::{RecryptConfig, RecryptKey};
 use super::step::{Action, Answer, Phase, Verdict};
-use crate::crypto::{CryptoProvider, SlotName, UnwrapRequest, unwrap_now};
+use crate::crypto::{CryptoProvider, SlotName, UnwrapError, UnwrapRequest, unwrap_now};
 use crate::event::EventId;
 use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Step, Task, Worker};
 use crate::ids::CaName;
@@ -158,7 +158,8 @@ impl RecryptTask {
         })
     }
 
-    /// Parsing, local keys and the content cipher run on the CPU threads; a remote key is awaited between.
+    /// Parsing, local keys and the content cipher run on the CPU threads; a remote key is awaited between, and counts as away when it gives
+    /// no answer in time.
     async fn decrypt(&self, context: &Context) -> Result<Result<SecretBytes, CmsError>, Step> {
         let (config, request) = (self.config.clone(), self.request.clone());
         let (provider, limits) = (context.provider.clone(), context.limits.clone());
@@ -168,7 +169,8 @@ impl RecryptTask {
             Ok(Begun::Remote { opening, unwrap, key }) => (opening, unwrap, key),
             Err(error) => return Ok(Err(error)),
         };
-        let content_key = key.key.unwrap(&unwrap).await;
+        let answer = context.within(self.config.key_timeout, key.key.unwrap(&unwrap)).await;
+        let content_key = answer.unwrap_or(Err(UnwrapError::Unavailable(None)));
         let provider = context.provider.clone();
         Ok(context.offload(move || opening.finish(content_key, &provider)).await?)
     }

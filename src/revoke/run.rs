@@ -1,11 +1,9 @@
 //! The revocation flow in motion.
 
 use core::future::Future;
-use core::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::{Either, select};
 
 use super::config::{Authority, IssuerlessRequests, RevokeConfig};
 use super::step::{self, Answer, Route, Search};
@@ -151,10 +149,8 @@ impl RevokeTask {
     }
 
     async fn within_timeout<T>(&self, context: &Context, call: impl Future<Output = Result<T, PortError>>) -> Result<T, PortError> {
-        match select(pin!(call), context.runtime.sleep(self.config.ca_timeout)).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(((), _)) => Err(PortError::transient("the CA did not answer in time")),
-        }
+        let answer = context.within(self.config.ca_timeout, call).await;
+        answer.unwrap_or_else(|| Err(PortError::transient("the CA did not answer in time")))
     }
 
     async fn look_up(&self, context: &Context, job: &Job, authority: &Authority) -> Result<LookupAnswer, PortError> {
