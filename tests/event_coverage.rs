@@ -324,7 +324,7 @@ fn all_61_documented_events_are_raised_and_every_own_request_has_one_admin_event
     assert_eq!(documented.len(), 61);
     let missing: Vec<_> = documented.difference(&raised).collect();
     assert!(missing.is_empty(), "never raised: {missing:?}");
-    // 4 and 5 are reserved: nothing in this version watches or renews certificates.
+    // 4 and 5 come from the connector's own certificates: see tests/credentials.rs.
     let own: BTreeSet<u16> = raised.difference(&documented).copied().collect();
     assert_eq!(own, BTreeSet::from([1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]));
 

@@ -72,7 +72,7 @@ impl Scep {
         let keys = (0..5).map(|_| key(provider)).collect::<Checked<Vec<_>>>()?;
         let ra_key = key(provider)?;
         let subject = Name::parse_cert_str("CN=Contoso RA")?;
-        let ra = tenant.ca.issue_service_certificate(subject, &ra_key.signing.public_key(), KeyUsage::SIGN_AND_ENCIPHER, &[], 30 * DAY)?;
+        let ra = tenant.ca.issue_service_certificate(subject, &ra_key.signing.public_key(), KeyUsage::SIGN_AND_ENCIPHER, &[], 90 * DAY)?;
         // As Intune does: the challenge was made for one device and one profile; whoever knows it gets those names and no others.
         let validator = CallbackValidator::new(|csr, _| {
             let expected = csr.subject().common_name().map(|name| challenge(&name)).unwrap_or_default();

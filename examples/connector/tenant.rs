@@ -74,7 +74,7 @@ impl Tenant {
             let key = provider.decryption_keys()?.load(&key)?;
             let subject = Name::parse_cert_str(&format!("CN={common_name}"))?;
             let usage = KeyUsage { key_encipherment: true, ..KeyUsage::default() };
-            let certificate = ca.issue_service_certificate(subject, &key.public_key(), usage, &[], Duration::from_secs(30 * 86_400))?;
+            let certificate = ca.issue_service_certificate(subject, &key.public_key(), usage, &[], Duration::from_secs(90 * 86_400))?;
             Ok((certificate, key))
         };
         let mut devices = Vec::new();

@@ -16,6 +16,7 @@ use super::intake::{self, Taken};
 use super::schedule::{self, SUSPECT, Yield};
 use super::{upload, work};
 use crate::flow::FlowSpec;
+use crate::flow::credential::CHECK_INTERVAL;
 use crate::health;
 use crate::ids::CaName;
 use crate::ports::HealthMessage;
@@ -43,6 +44,7 @@ pub(super) struct RunState {
     flows: BTreeMap<Flow, FlowState>,
     round: u64,
     next_prune: Option<Duration>,
+    next_credential_check: Option<Duration>,
     next_health: Option<Duration>,
 }
 
@@ -242,7 +244,8 @@ impl<'a> Run<'a> {
             look_at(since.saturating_add(self.inner.options.drain_timeout));
         } else {
             self.start_upkeep(now);
-            self.state.next_health.into_iter().chain(self.state.next_prune).for_each(look_at);
+            let upkeep = [self.state.next_health, self.state.next_prune, self.state.next_credential_check];
+            upkeep.into_iter().flatten().for_each(look_at);
         }
         next
     }
@@ -347,7 +350,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Health messages and pruning.
+    /// Health messages, pruning, and a look at the connector's own certificates.
     fn start_upkeep(&mut self, now: Duration) {
         let inner = self.inner;
         if let Some(config) = &inner.health
@@ -363,6 +366,12 @@ impl<'a> Run<'a> {
                 health::send(context, config, message).await;
                 Done::Upkeep
             }));
+        }
+        if self.state.next_credential_check.is_none_or(|next| next <= now) {
+            self.state.next_credential_check = Some(now.saturating_add(CHECK_INTERVAL));
+            for (flow, control) in inner.control.flows().iter() {
+                inner.context.warn_of_expiry(*flow, &control.spec.worker.credentials(), inner.now());
+            }
         }
         if self.state.next_prune.is_none_or(|next| next <= now) {
             let pause = (inner.options.retention / 24).clamp(Duration::from_secs(1), Duration::from_secs(3_600));

@@ -172,10 +172,15 @@ impl Handle {
         let spec = spec.into();
         let flow = spec.flow();
         let mut findings = spec_findings(&spec, &self.inner.context.provider);
+        let mut renewed = spec.worker.credentials();
         {
             let mut flows = self.inner.control.flows();
             match flows.get_mut(&flow) {
-                Some(control) if findings.is_empty() => control.spec = Arc::new(spec),
+                Some(control) if findings.is_empty() => {
+                    let before = control.spec.worker.credentials();
+                    renewed.retain(|credential| !before.contains(credential));
+                    control.spec = Arc::new(spec);
+                }
                 Some(_) => {}
                 None => {
                     findings.push(Finding::new(flow.as_str(), "the connector was built without this flow", "add it to the builder"));
@@ -187,6 +192,11 @@ impl Handle {
         }
         let number = self.inner.control.next_number();
         self.inner.emit(EventId::ConfigurationChanged, Some(flow), "configuration", number, |event| event);
+        for credential in renewed {
+            self.inner.emit(EventId::CertificateRenewed, Some(flow), &credential.name, number, |event| {
+                event.with_detail("credential", &credential.name).with_detail("not_after", &credential.not_after.to_string())
+            });
+        }
         self.inner.control.changed();
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What the connector tells its operator: events with documented ids, never with a secret or a control character in them.
 //!
-//! [`EventId::CredentialExpiring`] and [`EventId::CertificateRenewed`] are reserved: no part of this version watches or renews
-//! certificates, so it raises neither. Adapters of an embedder that do may raise them into the same sink.
+//! [`EventId::CredentialExpiring`] comes once a day for recrypt and RA certificates from 30 days before their end;
+//! [`EventId::CertificateRenewed`] when a reconfiguration brings a new recrypt certificate.
 
 mod id;
 

@@ -3,6 +3,7 @@
 //! A flow turns a delivered item into a [`Task`]; the engine calls [`Task::step`] until it is done. A step that must be journalled first
 //! answers [`Step::Commit`] and is called again once the state is stored: *journal before effect* is the engine's loop, not a habit.
 
+pub(crate) mod credential;
 #[cfg(feature = "scep")]
 pub(crate) mod record;
 pub(crate) mod seal;
@@ -190,6 +191,10 @@ pub(crate) trait Worker: Debug + Send + Sync {
     fn findings(&self, provider: &CryptoProvider) -> Vec<Finding>;
     /// The CAs that it uses and what they can do, for the guarantees.
     fn authorities(&self) -> Vec<(CaName, CaCapabilities)> {
+        Vec::new()
+    }
+    /// The certificates that it works with, watched for their end.
+    fn credentials(&self) -> Vec<credential::Credential> {
         Vec::new()
     }
     /// Looks at an item. Cheap: no crypto, no waiting. `Malformed` and `Unknown` payloads are handled by the engine.

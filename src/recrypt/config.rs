@@ -7,6 +7,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::run::RecryptWorker;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DecryptionKey, KeyTransportAlgorithm};
+use crate::flow::credential::Credential;
 use crate::flow::{Finding, FlowSpec, KEY_TIMEOUT, QueueSettings, key_timeout_finding};
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
@@ -83,6 +84,17 @@ impl RecryptConfig {
     pub fn with_key_timeout(mut self, timeout: Duration) -> Self {
         self.key_timeout = timeout;
         self
+    }
+
+    /// The certificates of the keys; an unreadable one is a finding of `build()`.
+    pub(super) fn credentials(&self) -> Vec<Credential> {
+        let parsed = self.keys.iter().filter_map(|key| Certificate::from_der(&key.certificate, &Limits::default()).ok());
+        parsed
+            .map(|certificate| {
+                let serial = certificate.serial().map(|serial| format!(" {serial}")).unwrap_or_default();
+                Credential { name: format!("recrypt certificate{serial}"), not_after: certificate.not_after() }
+            })
+            .collect()
     }
 
     pub(super) fn findings(&self, provider: &CryptoProvider) -> Vec<Finding> {

@@ -8,6 +8,7 @@ use super::config::{RecryptConfig, RecryptKey};
 use super::step::{Action, Answer, Phase, Verdict};
 use crate::crypto::{CryptoProvider, SlotName, UnwrapError, UnwrapRequest, unwrap_now};
 use crate::event::EventId;
+use crate::flow::credential::Credential;
 use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Step, Task, Worker};
 use crate::ids::CaName;
 use crate::limits::Limits;
@@ -59,6 +60,10 @@ impl Worker for RecryptWorker {
 
     fn findings(&self, provider: &CryptoProvider) -> Vec<Finding> {
         self.config.findings(provider)
+    }
+
+    fn credentials(&self) -> Vec<Credential> {
+        self.config.credentials()
     }
 
     fn accept(&self, _context: &Context, item: QueueItem) -> Accepted {

@@ -1,6 +1,7 @@
 //! Puts a service together; every configuration mistake surfaces in one `build()`.
 
 use core::fmt;
+use core::sync::atomic::AtomicI64;
 use core::time::Duration;
 use std::sync::{Arc, RwLock};
 
@@ -258,6 +259,7 @@ impl ServiceBuilder {
             issuing_authority: self.issuing_authority,
             authority: RwLock::new(Arc::new(authority)),
             locks: KeyLocks::default(),
+            looked_at: AtomicI64::new(i64::MIN),
         }))
     }
 

@@ -1,10 +1,13 @@
 //! Work without a client: stored notifications, certificates to be revoked, transactions that their clients left.
 
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use super::record::{self, Record};
 use super::service::{Inner, Service, Subject};
 use crate::event::EventId;
+use crate::flow::credential::{Credential, day};
+use crate::message::certificate::Certificate;
 use crate::message::csr::Csr;
 use crate::ports::{CertificatePlan, Change, ClaimRequest, FindAnswer, FindRequest, LoadRequest, PruneRequest, Row, RowKind, RowState};
 use crate::retry::{ErrorClass, Retry};
@@ -57,6 +60,7 @@ impl Service {
             }
         }
         inner.refresh_chain().await;
+        inner.look_at_credentials(now);
         let component = Subject { scope: "maintain".to_owned(), delivery: 0 };
         let prune = PruneRequest::new(now.saturating_sub(inner.persistence.keep_finished.max(inner.persistence.replay_window)), 1_000);
         done.pruned = inner.within(inner.soon(), &component, inner.journal.prune(prune)).await.unwrap_or(0);
@@ -69,6 +73,20 @@ impl Service {
 }
 
 impl Inner {
+    /// Warns once a day of RA certificates that end soon.
+    fn look_at_credentials(&self, now: Timestamp) {
+        if self.looked_at.swap(day(now), Ordering::Relaxed) == day(now) {
+            return;
+        }
+        let authority = self.authority();
+        let credential = |name: &str, certificate: &Certificate| Credential { name: name.to_owned(), not_after: certificate.not_after() };
+        let mut credentials = vec![credential("RA signing certificate", &authority.signing)];
+        if authority.decryption.der() != authority.signing.der() {
+            credentials.push(credential("RA decryption certificate", &authority.decryption));
+        }
+        self.context.warn_of_expiry(Flow::Scep, &credentials, now);
+    }
+
     fn soon(&self) -> Timestamp {
         self.now().saturating_add(Duration::from_secs(30))
     }

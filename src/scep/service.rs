@@ -4,6 +4,7 @@ use core::fmt;
 use core::future::Future;
 use core::panic::AssertUnwindSafe;
 use core::pin::pin;
+use core::sync::atomic::AtomicI64;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -64,6 +65,8 @@ pub(super) struct Inner {
     pub(super) issuing_authority: Option<String>,
     pub(super) authority: RwLock<Arc<Authority>>,
     pub(super) locks: KeyLocks,
+    /// The day of the last look at the RA's certificates.
+    pub(super) looked_at: AtomicI64,
 }
 
 /// The certificates of RA and CA as last read.
