@@ -110,7 +110,7 @@ const SCENARIOS: &[Scenario] = &[
         flow: Flow::Pkcs,
         before: |tenant| tenant.ca.next(Next::Panic),
         payload: || pkcs("ca"),
-        events: &[1020, 12, 16, 1052, 1102, 1001],
+        events: &[1020, 12, 16, 1051, 1050, 1102, 1000],
     },
     Scenario {
         id: "pkcs-digicert",

@@ -327,12 +327,25 @@ fn a_ca_that_hangs_is_abandoned_and_then_searched() {
 }
 
 #[test]
-fn an_adapter_that_panics_fails_its_request_only() {
+fn an_adapter_that_panics_counts_as_a_lost_answer_and_the_ca_is_searched() {
     let world = world();
     world.ca.next(Next::Panic);
+    open_as_device(&world, &success(world.run_one()));
+    assert_eq!(world.ca.calls(), ["issue", "find", "issue"]);
+    assert_eq!(world.events("r1"), [1020, 12, 16, 1051, 1050, 1102, 1000]);
+}
+
+#[test]
+fn an_adapter_that_goes_on_panicking_fails_its_request_only() {
+    let world = world();
+    for _ in 0..3 {
+        world.ca.next(Next::Panic);
+    }
     world.push("r1", world.request());
     world.run();
-    assert_eq!(failure(world.outcome("r1")).class, ErrorClass::Internal);
+    let failure = failure(world.outcome("r1"));
+    assert_eq!(failure.class, ErrorClass::Transient);
+    assert!(failure.message.contains("panicked"), "{}", failure.message);
     world.push("r2", world.request());
     world.run();
     open_as_device(&world, &success(world.outcome("r2")));

@@ -1,12 +1,12 @@
 //! Performs what `step` decides for a PKCS request.
 
 use core::future::Future;
-use core::pin::pin;
 use core::time::Duration;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::{Either, select};
+use futures_util::FutureExt as _;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use zeroize::Zeroizing;
 
@@ -279,11 +279,21 @@ impl PkcsTask {
         });
     }
 
-    /// A call of the CA, abandoned after the configured time; its effect is then unknown.
-    async fn call<T>(&self, context: &Context, call: impl Future<Output = Result<T, PortError>> + Send) -> Result<T, PortError> {
-        match select(pin!(call), context.runtime.sleep(self.config.ca_timeout)).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(_) => Err(PortError::transient("the CA did not answer in time")),
+    /// A call of the CA, abandoned after the configured time. A panic of the adapter is contained and reported. In both cases the effect
+    /// is unknown, as when an answer is lost on the way.
+    async fn call<T, F>(&self, context: &Context, job: &Job, call: impl FnOnce() -> F + Send) -> Result<T, PortError>
+    where
+        F: Future<Output = Result<T, PortError>> + Send,
+    {
+        // Within the block, since an adapter may panic before it gives its future.
+        let call = AssertUnwindSafe(async move { call().await }).catch_unwind();
+        match context.within(self.config.ca_timeout, call).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(_)) => {
+                job.emit(context, EventId::PanicContained, |event| event.with_ca(Some(self.request.ca.clone())).with_detail("where", "ca"));
+                Err(PortError::transient("the CA's adapter panicked; the panic was contained"))
+            }
+            None => Err(PortError::transient("the CA did not answer in time")),
         }
     }
 
@@ -336,12 +346,12 @@ impl PkcsTask {
             }
         };
         self.asked_at = Some(context.runtime.monotonic());
-        // Until the answer is here it counts as lost: this future may be dropped, or the adapter may panic.
+        // Until the answer is here it counts as lost: this future may be dropped.
         let asked = self.machine.clone();
         self.tell(Answer::Lost { again: true }, now);
         let request =
             IssueRequest { approved: &approved, key: job.key, csr: &made.csr, plan: &made.plan, deadline: self.deadline(now, job) };
-        let answer = self.call(context, self.ca.issue(request)).await;
+        let answer = self.call(context, job, || self.ca.issue(request)).await;
         self.machine = asked;
         self.take_issue_answer(context, job, answer)
     }
@@ -349,7 +359,7 @@ impl PkcsTask {
     async fn status(&mut self, context: &Context, job: &Job, poll_id: &str) -> Result<(), Step> {
         let deadline = self.deadline(context.runtime.now(), job);
         let request = StatusRequest { key: job.key, poll_id, deadline };
-        let answer = self.call(context, self.ca.status(request)).await;
+        let answer = self.call(context, job, || self.ca.status(request)).await;
         self.take_issue_answer(context, job, answer)
     }
 
@@ -375,7 +385,7 @@ impl PkcsTask {
         let made = self.made()?;
         let deadline = self.deadline(now, job);
         let request = FindRequest { key: job.key, csr: &made.csr, public_key: &made.public_key, plan: &made.plan, deadline };
-        let answer = self.call(context, self.ca.find(request)).await;
+        let answer = self.call(context, job, || self.ca.find(request)).await;
         let now = context.runtime.now();
         match answer {
             Ok(FindAnswer::Found(issued)) => {
@@ -402,7 +412,7 @@ impl PkcsTask {
         let Some(issued) = self.issued.clone() else { return Err(self.fail()) };
         let mut fresh = false;
         let result = loop {
-            let chain = self.ca_chain(context, &mut fresh).await?;
+            let chain = self.ca_chain(context, job, &mut fresh).await?;
             let roots: Vec<_> = match &self.authority.roots[..] {
                 [] => chain.last().cloned().into_iter().collect(),
                 pinned => pinned.to_vec(),
@@ -452,12 +462,12 @@ impl PkcsTask {
     }
 
     /// The CA's chain, asked for once and kept; `fresh` says that it was asked for just now.
-    async fn ca_chain(&self, context: &Context, fresh: &mut bool) -> Result<Arc<[CertificateDer<'static>]>, Step> {
+    async fn ca_chain(&self, context: &Context, job: &Job, fresh: &mut bool) -> Result<Arc<[CertificateDer<'static>]>, Step> {
         if let Some(chain) = self.authority.shared.chain() {
             return Ok(chain);
         }
         *fresh = true;
-        match self.call(context, self.ca.chain()).await {
+        match self.call(context, job, || self.ca.chain()).await {
             Ok(chain) => {
                 let chain: Arc<[_]> = chain.into();
                 self.authority.shared.set_chain(Some(chain.clone()));
@@ -481,7 +491,7 @@ impl PkcsTask {
             RevocationReason::CessationOfOperation,
             now.saturating_add(self.config.ca_timeout),
         );
-        let answer = self.call(context, self.ca.revoke(request)).await;
+        let answer = self.call(context, job, || self.ca.revoke(request)).await;
         let now = context.runtime.now();
         match answer {
             Ok(answer) => {
