@@ -146,7 +146,7 @@ fn opened_report(opened: &OpenedPfx) -> Value {
             "issuer": parsed(certificate).map(|parsed| parsed.issuer().to_string()),
             "serial": parsed(certificate).map(|parsed| hex(parsed.serial_raw())),
             "not_after": parsed(certificate).map(|parsed| parsed.not_after().to_string()),
-            "public_key": parsed(certificate).map(|parsed| format!("{:?}", parsed.public_key_algorithm())),
+            "public_key": parsed(certificate).map(|parsed| parsed.public_key_algorithm().to_string()),
             "thumbprint": parsed(certificate).and_then(|parsed| parsed.thumbprint(&provider()).ok()).map(|thumbprint| thumbprint.to_string()),
             "length": certificate.der.len(),
             "protection": protection(&certificate.protection),

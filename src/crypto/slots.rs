@@ -50,6 +50,20 @@ pub enum DigestAlgorithm {
     Sha512_256,
 }
 
+impl core::fmt::Display for DigestAlgorithm {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Sha1 => "SHA-1",
+            Self::Sha224 => "SHA-224",
+            Self::Sha256 => "SHA-256",
+            Self::Sha384 => "SHA-384",
+            Self::Sha512 => "SHA-512",
+            Self::Sha512_224 => "SHA-512/224",
+            Self::Sha512_256 => "SHA-512/256",
+        })
+    }
+}
+
 impl DigestAlgorithm {
     /// Output length in bytes.
     #[must_use]

@@ -39,6 +39,19 @@ pub enum PublicKeyAlgorithm {
     Unknown,
 }
 
+impl core::fmt::Display for PublicKeyAlgorithm {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Rsa { bits } => write!(f, "RSA {bits}"),
+            Self::EcP256 => f.write_str("EC P-256"),
+            Self::EcP384 => f.write_str("EC P-384"),
+            Self::Ed25519 => f.write_str("Ed25519"),
+            Self::Other(oid) => write!(f, "{oid}"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
 impl PublicKeyAlgorithm {
     /// The algorithm of the key in a SubjectPublicKeyInfo; `None` when that is malformed.
     #[must_use]

@@ -107,7 +107,7 @@ impl<'a> Scheme<'a> {
         let name = |dotted: &str| oid::name(dotted).map_or_else(|| dotted.to_owned(), str::to_owned);
         match &self.kdf {
             Kdf::Pkcs12 { .. } | Kdf::Pbkdf1 { .. } => name(&self.oid),
-            Kdf::Pbkdf2 { prf, .. } => format!("PBES2, PBKDF2 with HMAC-{prf:?}, {}", name(&self.cipher_oid)),
+            Kdf::Pbkdf2 { prf, .. } => format!("PBES2, PBKDF2 with HMAC-{prf}, {}", name(&self.cipher_oid)),
             Kdf::Scrypt { .. } => format!("PBES2, scrypt, {}", name(&self.cipher_oid)),
         }
     }
