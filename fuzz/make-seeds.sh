@@ -1,20 +1,28 @@
 #!/usr/bin/env bash
-# Makes the seeds with OpenSSL, certtool and pk12util; run once, the results are kept in seeds/.
+# Makes the fixed identities and the seeds with OpenSSL, certtool and pk12util; run once, the results are kept in fixed/ and seeds/.
+# Iteration counts are small, so that the fuzzer reads and does not derive.
 set -euo pipefail
 cd "$(dirname "$0")/seeds"
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
-openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/rsa.key" -out "$work/rsa.pem" -subj "/C=US/O=seed/CN=rsa" -days 3650 \
-    -addext "subjectAltName=email:a@example.test,DNS:a.example.test,URI:tag:microsoft.com,otherName:1.3.6.1.4.1.311.20.2.3;UTF8:a@example.test" \
-    -addext "extendedKeyUsage=clientAuth,emailProtection" -addext "keyUsage=critical,digitalSignature,keyEncipherment" 2>/dev/null
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/ec.key" -out "$work/ec.pem" -subj "/CN=ec" -days 3650 2>/dev/null
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/ca.key" -out "$work/ca.pem" -subj "/CN=TEST seed CA" -days 3650 2>/dev/null
+openssl req -newkey rsa:2048 -nodes -keyout "$work/rsa.key" -subj "/C=US/O=seed/CN=rsa" -out "$work/rsa.csr" 2>/dev/null
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/ec.key" -subj "/CN=ec" -out "$work/ec.csr" 2>/dev/null
+printf 'subjectAltName=email:a@example.test,DNS:a.example.test,URI:tag:microsoft.com,otherName:1.3.6.1.4.1.311.20.2.3;UTF8:a@example.test\nextendedKeyUsage=clientAuth,emailProtection\nkeyUsage=critical,digitalSignature,keyEncipherment\n' > "$work/leaf.ext"
+for kind in rsa ec; do
+    openssl x509 -req -in "$work/$kind.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -extfile "$work/leaf.ext" -days 3650 -out "$work/$kind.pem" 2>/dev/null
+    openssl x509 -in "$work/$kind.pem" -outform DER -out "../fixed/$kind.der"
+    openssl pkcs8 -topk8 -nocrypt -in "$work/$kind.key" -outform DER -out "../fixed/$kind.pk8"
+done
+openssl x509 -in "$work/ca.pem" -outform DER -out ../fixed/ca.der
+chmod 644 ../fixed/*
 for kind in rsa ec; do
     openssl x509 -in "$work/$kind.pem" -outform DER -out "certificate/$kind.der"
     printf '[req]\nprompt=no\ndistinguished_name=dn\nattributes=at\nreq_extensions=ex\n[dn]\nCN=%s\n[at]\nchallengePassword=secret\n[ex]\nsubjectAltName=DNS:a.example.test\nextendedKeyUsage=clientAuth\n' "$kind" > "$work/req.cnf"
     openssl req -new -key "$work/$kind.key" -config "$work/req.cnf" -outform DER -out "csr/$kind.der"
-    openssl pkcs12 -export -inkey "$work/$kind.key" -in "$work/$kind.pem" -passout pass:pw -name "seed $kind" -out "pfx/$kind-modern.p12"
+    openssl pkcs12 -export -inkey "$work/$kind.key" -in "$work/$kind.pem" -passout pass:pw -iter 1 -name "seed $kind" -out "pfx/$kind-modern.p12"
 done
-openssl pkcs12 -export -legacy -inkey "$work/ec.key" -in "$work/ec.pem" -passout pass:pw -out pfx/ec-legacy.p12
+openssl pkcs12 -export -legacy -iter 1 -inkey "$work/ec.key" -in "$work/ec.pem" -passout pass:pw -out pfx/ec-legacy.p12
 openssl pkcs12 -export -nomac -keypbe NONE -certpbe NONE -inkey "$work/ec.key" -in "$work/ec.pem" -passout pass: -out pfx/ec-clear-nomac.p12
 certtool --to-p12 --load-privkey "$work/ec.key" --load-certificate "$work/ec.pem" --p12-name seed --password pw --outder --outfile pfx/ec-certtool.p12 2>/dev/null
 mkdir "$work/nss"; certutil -N -d "sql:$work/nss" --empty-password
@@ -28,12 +36,17 @@ echo "the content" > "$work/content"
 openssl cms -encrypt -aes256 -in "$work/content" -outform DER -out enveloped/rsa-aes256.der "$work/rsa.pem"
 openssl cms -encrypt -stream -aes128 -in "$work/content" -outform DER -out enveloped/rsa-aes128-stream.der "$work/rsa.pem"
 openssl cms -encrypt -aes256 -in "$work/content" -outform DER -out enveloped/rsa-oaep.der -recip "$work/rsa.pem" -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256
+openssl cms -encrypt -des3 -in "$work/content" -outform DER -out enveloped/rsa-3des.der "$work/rsa.pem"
 openssl cms -encrypt -aes256 -in "$work/content" -outform DER -out enveloped/ec-agreement.der -recip "$work/ec.pem"
 openssl cms -sign -nodetach -signer "$work/rsa.pem" -inkey "$work/rsa.key" -in "$work/content" -outform DER -out signed/rsa.der
 openssl cms -sign -nodetach -stream -signer "$work/ec.pem" -inkey "$work/ec.key" -in "$work/content" -outform DER -out signed/ec-stream.der
 openssl crl2pkcs7 -nocrl -certfile "$work/rsa.pem" -outform DER -out signed/certs-only.der
 openssl cms -encrypt -aes128 -in csr/rsa.der -binary -outform DER -out "$work/inner.der" "$work/rsa.pem"
 openssl cms -sign -binary -nodetach -signer "$work/rsa.pem" -inkey "$work/rsa.key" -in "$work/inner.der" -outform DER -out scep/no-attributes.der
+# Choices for pfx_build: every byte is a decision.
+printf '\x00\x01\x01\x06seed\xc3\xb6\x04csp1\x08password\x10\x0f\x00\x00\x10\x00\x01' > pfx_build/built
+head -c 400 ../fixed/rsa.pk8 | sed 's/^/\x01/' > pfx_build/assembled
+printf '\x01\x02pw\x02\x03\x00\x00\x00\x03\x04name\x02\x09\x09\x02\x02\x01\x00\x00\x01\x03\x01\x01\x00\x00\x01\x00\x00' > pfx_build/small
 printf 'CN="Doe, Jane",OU=a+OU=b,O=Contoso,C=US' > name_text/quoted
 printf 'E=a@example.test;OID.1.2.3=#0c0161\\,SERIALNUMBER=1' > name_text/oid
 printf 'S-1-5-21-3623811015-3361044348-30300820-1013' > identifiers/sid

@@ -1,17 +1,20 @@
 //! One function for each boundary where bytes of strangers come in. Any result will do, a panic or an overrun will not; what is read must
 //! also survive being used.
 
+pub mod fixed;
+mod pfx_build;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use intune_connector::adapters::{DangerousStaticChallenge, LocalCa, NoNotification, RecordingSink, StdRuntime, VolatileJournal};
-use intune_connector::crypto::{CryptoProvider, SignatureAlgorithm};
+use intune_connector::crypto::{CryptoProvider, SignatureAlgorithm, unwrap_now};
 use intune_connector::ids::{Oid, SerialNumber, Sid, TransactionId};
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::crl::Crl;
 use intune_connector::message::csr::Csr;
-use intune_connector::message::enveloped::Opening;
+use intune_connector::message::enveloped::{CmsErrorKind, LegacyCiphers, Opening};
 use intune_connector::message::name::Name;
 use intune_connector::message::pfx;
 use intune_connector::message::public_key::RsaPublicKey;
@@ -19,8 +22,9 @@ use intune_connector::message::scep::ScepRequest;
 use intune_connector::message::signed::{LegacyDigests, Signed, VerifyOptions};
 use intune_connector::policy::IssuancePolicy;
 use intune_connector::scep::{RegistrationAuthority, Request, Service};
-use intune_connector::secret::{Password, PrivateKeyPkcs8};
+use intune_connector::secret::{Password, PrivateKeyPkcs8, SecretBytes};
 use intune_connector::terms::{KeyAlgorithm, KeyUsage};
+pub use pfx_build::pfx_build;
 
 /// A target.
 pub type Target = fn(&[u8]);
@@ -29,6 +33,7 @@ pub type Target = fn(&[u8]);
 #[allow(dead_code, reason = "the fuzzer's binaries name their target, the replay takes all")]
 pub const ALL: &[(&str, Target)] = &[
     ("pfx", pfx),
+    ("pfx_build", pfx_build),
     ("certificate", certificate),
     ("csr", csr),
     ("crl", crl),
@@ -48,14 +53,15 @@ fn provider() -> CryptoProvider {
 /// Small, so that an input costs little even when it asks for much.
 fn limits() -> Limits {
     let mut limits = Limits::default();
-    limits.kdf_iterations = 50_000;
+    limits.kdf_iterations = 4_096;
     limits
 }
 
-/// PKCS#12 with a password that the seeds have, and without one.
+/// PKCS#12 with a password that the seeds have and without one; and the input as a clear safe, where no MAC and no cipher is in the way.
 pub fn pfx(data: &[u8]) {
     let password = Password::from("pw");
-    for password in [Some(&password), None] {
+    let _ = pfx::has_mac(data, &limits());
+    for (data, password) in [(data, Some(&password)), (data, None), (&around_safe(data)[..], None)] {
         if let Ok(opened) = pfx::open(data, password, &provider(), &limits()) {
             let contents = opened.contents();
             let _ = (
@@ -65,6 +71,15 @@ pub fn pfx(data: &[u8]) {
             );
         }
     }
+}
+
+/// A PFX without MAC and with one safe in clear, of indefinite lengths.
+fn around_safe(contents: &[u8]) -> Vec<u8> {
+    const DATA: &[u8] = &[0x30, 0x80, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1, 0xa0, 0x80, 0x24, 0x80];
+    let octets = |contents: &[u8]| [&[4, 0x84], &(contents.len() as u32).to_be_bytes()[..], contents].concat();
+    let data = |contents: &[u8]| [DATA, &octets(contents), &[0; 6]].concat();
+    let safes = [&[0x30, 0x80], &data(contents)[..], &[0; 2]].concat();
+    [&[0x30, 0x80, 2, 1, 3], &data(&safes)[..], &[0; 2]].concat()
 }
 
 /// X.509 certificates.
@@ -88,10 +103,23 @@ pub fn crl(data: &[u8]) {
     let _ = Crl::from_der(data, &limits()).map(|crl| format!("{crl:?}"));
 }
 
-/// CMS EnvelopedData.
+/// CMS EnvelopedData, opened with the key of the seeds, and with content keys that no RSA stands before.
 pub fn enveloped(data: &[u8]) {
-    if let Ok(opening) = Opening::parse(data, &limits()) {
+    let provider = provider();
+    let open = |key: Option<usize>| {
+        let mut opening = Opening::parse(data, &limits())?.legacy_ciphers(LegacyCiphers::AllowTripleDes);
         let _ = (opening.content_cipher(), opening.recipients().len(), format!("{opening:?}"));
+        let request = opening.unwrap_request(fixed::rsa().parsed(), &provider)?;
+        let unwrapped = match key {
+            Some(len) => Ok(SecretBytes::new(vec![7; len])),
+            None => unwrap_now(&*fixed::rsa_decryption(), &request),
+        };
+        opening.finish(unwrapped, &provider)
+    };
+    for key in [Some(16), Some(24), Some(32), None] {
+        if open(key).is_err_and(|error| error.kind() != CmsErrorKind::Decryption) {
+            break;
+        }
     }
 }
 
@@ -103,9 +131,18 @@ pub fn signed(data: &[u8]) {
     }
 }
 
-/// SCEP requests.
+/// SCEP requests, and the envelope inside opened with the key of the seeds.
 pub fn scep(data: &[u8]) {
-    let _ = ScepRequest::parse(data, LegacyDigests::default(), &provider(), &limits()).map(|request| format!("{request:?}"));
+    let provider = provider();
+    if let Ok(request) = ScepRequest::parse(data, LegacyDigests::AllowSha1, &provider, &limits()) {
+        let _ = (format!("{request:?}"), request.reply_to(), request.reply_signature_algorithm());
+        if let Ok(mut opening) = request.open(LegacyCiphers::AllowTripleDes, &limits())
+            && let Ok(asked) = opening.unwrap_request(fixed::rsa().parsed(), &provider)
+            && let Ok(content) = opening.finish(unwrap_now(&*fixed::rsa_decryption(), &asked), &provider)
+        {
+            csr(content.secret_bytes());
+        }
+    }
 }
 
 /// Subject names in CertStrToName syntax.

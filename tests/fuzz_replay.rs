@@ -53,3 +53,26 @@ fn mutated(seed: &[u8], round: u64) -> Vec<u8> {
     }
     out
 }
+
+/// `cargo test --all-features --test fuzz_replay -- --ignored`, after `fuzz/make-seeds.sh`.
+#[test]
+#[ignore = "writes seeds that no outside program makes"]
+fn write_the_seeds_of_scep() {
+    use intune_connector::crypto::{CryptoProvider, SignatureAlgorithm};
+    use intune_connector::message::scep::PkiRequestBuilder;
+
+    let provider = CryptoProvider::ring_and_aws_lc_rs();
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    let csr = std::fs::read(seeds.join("csr/rsa.der")).expect("a seed can be read");
+    let transaction: intune_connector::ids::TransactionId = b"0123456789ABCDEF".to_vec().try_into().expect("a transaction identifier");
+    let (rsa, ec) = (targets::fixed::rsa(), targets::fixed::ec());
+    for (name, signer, algorithm) in
+        [("request-rsa.der", rsa, SignatureAlgorithm::RsaPkcs1Sha256), ("request-ec.der", ec, SignatureAlgorithm::EcdsaP256Sha256)]
+    {
+        let key = provider.signing_keys().expect("the slot").load(signer.key()).expect("it signs");
+        let builder = PkiRequestBuilder::pkcs_req(transaction.clone(), &csr);
+        let unsigned = builder.to_be_signed(signer.parsed(), rsa.parsed(), algorithm, &provider).expect("it encrypts");
+        let signature = intune_connector::crypto::sign_now(&*key, algorithm, unsigned.message()).expect("it signs");
+        std::fs::write(seeds.join("scep").join(name), unsigned.finish(&signature).0).expect("a seed can be written");
+    }
+}

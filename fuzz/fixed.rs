@@ -1,0 +1,58 @@
+//! Identities that do not change from run to run; the seeds are encrypted to them. Made by `make-seeds.sh`.
+
+use std::sync::{Arc, OnceLock};
+
+use intune_connector::crypto::{CryptoProvider, DecryptionKey};
+use intune_connector::limits::Limits;
+use intune_connector::message::certificate::Certificate;
+use intune_connector::secret::PrivateKeyPkcs8;
+use rustls_pki_types::CertificateDer;
+
+/// A key with its certificate.
+#[derive(Debug)]
+pub struct Identity {
+    key: PrivateKeyPkcs8,
+    certificate: CertificateDer<'static>,
+    parsed: Certificate,
+}
+
+impl Identity {
+    fn new(key: &[u8], certificate: &'static [u8]) -> Self {
+        let parsed = Certificate::from_der(certificate, &Limits::default()).expect("a fixed certificate is sound");
+        Self { key: PrivateKeyPkcs8::new(key.to_vec()), certificate: CertificateDer::from(certificate), parsed }
+    }
+
+    pub fn key(&self) -> &PrivateKeyPkcs8 {
+        &self.key
+    }
+
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    pub fn parsed(&self) -> &Certificate {
+        &self.parsed
+    }
+}
+
+pub fn rsa() -> &'static Identity {
+    static IDENTITY: OnceLock<Identity> = OnceLock::new();
+    IDENTITY.get_or_init(|| Identity::new(include_bytes!("fixed/rsa.pk8"), include_bytes!("fixed/rsa.der")))
+}
+
+pub fn ec() -> &'static Identity {
+    static IDENTITY: OnceLock<Identity> = OnceLock::new();
+    IDENTITY.get_or_init(|| Identity::new(include_bytes!("fixed/ec.pk8"), include_bytes!("fixed/ec.der")))
+}
+
+/// The issuer of both.
+pub fn ca() -> CertificateDer<'static> {
+    CertificateDer::from(&include_bytes!("fixed/ca.der")[..])
+}
+
+pub fn rsa_decryption() -> Arc<dyn DecryptionKey> {
+    static KEY: OnceLock<Arc<dyn DecryptionKey>> = OnceLock::new();
+    let load =
+        || CryptoProvider::ring_and_aws_lc_rs().decryption_keys().expect("the slot").load(rsa().key()).expect("a fixed key is sound");
+    KEY.get_or_init(load).clone()
+}
