@@ -1,6 +1,6 @@
 //! `MacData ::= SEQUENCE { mac DigestInfo, macSalt OCTET STRING, iterations INTEGER DEFAULT 1 }` (RFC 7292 section 4).
 
-use super::ber::{DecodeError, INTEGER, Octets, SEQUENCE, Tlv};
+use crate::codec::der::{DerError, Octets, Tag, Tlv};
 use crate::codec::pkcs5::AlgorithmIdentifier;
 use crate::limits::Budget;
 
@@ -15,18 +15,18 @@ pub(crate) struct MacData<'a> {
 }
 
 impl<'a> MacData<'a> {
-    pub(crate) fn decode(tlv: &Tlv<'a>, budget: &mut Budget) -> Result<Self, DecodeError> {
-        let mut fields = tlv.children(budget)?;
-        let mut digest_info = fields.expect(SEQUENCE, "the MAC has no DigestInfo", budget)?.children(budget)?;
+    pub(crate) fn decode(tlv: &Tlv<'a>, budget: &mut Budget) -> Result<Self, DerError> {
+        let mut fields = tlv.inner()?;
+        let mut digest_info = fields.field(Tag::SEQUENCE, "the MAC has no DigestInfo", budget)?.inner()?;
         let algorithm = AlgorithmIdentifier::read(&mut digest_info, budget)?;
         let digest = digest_info.octet_string("the MAC has no value", budget)?;
-        digest_info.finish("the MAC's DigestInfo holds more than algorithm and value")?;
+        digest_info.end("the MAC's DigestInfo holds more than algorithm and value")?;
         let salt = fields.octet_string("the MAC has no salt", budget)?;
-        let iterations = match fields.optional(INTEGER, budget)? {
-            Some(tlv) => tlv.unsigned()?,
+        let iterations = match fields.optional(Tag::INTEGER, budget)? {
+            Some(tlv) => tlv.saturating_unsigned()?,
             None => 1,
         };
-        fields.finish("macData holds more than MAC, salt and iterations")?;
+        fields.end("macData holds more than MAC, salt and iterations")?;
         Ok(Self { algorithm, digest, salt, iterations })
     }
 }

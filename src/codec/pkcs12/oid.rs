@@ -133,31 +133,6 @@ fn other_name(dotted: &str) -> Option<&'static str> {
     })
 }
 
-/// The dotted decimal form of an OBJECT IDENTIFIER's contents octets; `None` when they are malformed.
-pub(crate) fn dotted(contents: &[u8]) -> Option<String> {
-    if contents.is_empty() || contents.len() > 64 || contents.last()? & 0x80 != 0 {
-        return None;
-    }
-    let mut out = String::new();
-    let mut arc = 0u128;
-    for byte in contents {
-        // UUID arcs under 2.25 have 128 bits.
-        arc = arc.checked_mul(128)?.checked_add(u128::from(byte & 0x7f))?;
-        if byte & 0x80 != 0 {
-            continue;
-        }
-        if out.is_empty() {
-            let root = (arc / 40).min(2);
-            out = format!("{root}.{}", arc - root * 40);
-        } else {
-            out.push('.');
-            out.push_str(&arc.to_string());
-        }
-        arc = 0;
-    }
-    Some(out)
-}
-
 /// The contents octets of one of the constants above.
 pub(crate) fn contents(dotted: &str) -> Vec<u8> {
     let mut arcs = dotted.split('.').map(|arc| arc.parse::<u32>().expect("constants are dotted decimal numbers"));
@@ -177,6 +152,7 @@ pub(crate) fn contents(dotted: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::der::dotted;
 
     #[test]
     fn dotted_form_and_contents_are_inverse() {

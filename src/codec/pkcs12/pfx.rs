@@ -1,7 +1,7 @@
 //! `PFX ::= SEQUENCE { version INTEGER {v3(3)}(v3,...), authSafe ContentInfo, macData MacData OPTIONAL }` (RFC 7292 section 4).
 
-use super::ber::{DecodeError, INTEGER, Reader, SEQUENCE};
 use super::{ContentInfo, MacData};
+use crate::codec::der::{DerError, Reader, Rules, Tag};
 use crate::limits::Budget;
 
 /// The outermost structure.
@@ -14,21 +14,21 @@ pub(crate) struct Pfx<'a> {
 }
 
 impl<'a> Pfx<'a> {
-    pub(crate) fn decode(der: &'a [u8], budget: &mut Budget) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(der: &'a [u8], budget: &mut Budget) -> Result<Self, DerError> {
         budget.check_input(der.len())?;
-        let mut outer = Reader::new(der, 0);
-        let pfx = outer.expect(SEQUENCE, "it does not start with a SEQUENCE: this is not a PFX file", budget)?;
-        let mut fields = pfx.children(budget)?;
-        let version = fields.expect(INTEGER, "it does not start with a version: this is not a PFX file", budget)?;
-        if version.unsigned()? != 3 {
-            return Err(DecodeError::Malformed("its version is not 3, the only one that is defined"));
+        let mut outer = Reader::new(der, Rules::Ber);
+        let pfx = outer.field(Tag::SEQUENCE, "it does not start with a SEQUENCE: this is not a PFX file", budget)?;
+        let mut fields = pfx.inner()?;
+        let version = fields.field(Tag::INTEGER, "it does not start with a version: this is not a PFX file", budget)?;
+        if version.saturating_unsigned()? != 3 {
+            return Err(version.error("its version is not 3, the only one that is defined"));
         }
-        let auth_safe = ContentInfo::decode(&fields.expect(SEQUENCE, "authSafe is missing", budget)?, budget)?;
-        let mac_data = match fields.optional(SEQUENCE, budget)? {
+        let auth_safe = ContentInfo::decode(&fields.field(Tag::SEQUENCE, "authSafe is missing", budget)?, budget)?;
+        let mac_data = match fields.optional(Tag::SEQUENCE, budget)? {
             Some(tlv) => Some(MacData::decode(&tlv, budget)?),
             None => None,
         };
-        fields.finish("it holds more than version, authSafe and macData")?;
-        Ok(Self { auth_safe, mac_data, trailing_bytes: outer.remaining() })
+        fields.end("it holds more than version, authSafe and macData")?;
+        Ok(Self { auth_safe, mac_data, trailing_bytes: outer.rest().len() })
     }
 }

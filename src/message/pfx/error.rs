@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::pkcs12::DecodeError;
+use crate::codec::der::DerError;
 use crate::crypto::{CryptoError, MissingSlot};
 use crate::limits::LimitExceeded;
 
@@ -195,11 +195,11 @@ impl PfxError {
     }
 }
 
-impl From<DecodeError> for PfxError {
-    fn from(error: DecodeError) -> Self {
+impl From<DerError> for PfxError {
+    fn from(error: DerError) -> Self {
         match error {
-            DecodeError::Malformed(what) => Self::Damaged(what),
-            DecodeError::Limit(limit) => Self::LimitExceeded(limit),
+            DerError::Malformed { problem, .. } => Self::Damaged(problem),
+            DerError::Limit(limit) => Self::LimitExceeded(limit),
         }
     }
 }

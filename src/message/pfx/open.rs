@@ -9,8 +9,9 @@ use super::error::PfxError;
 use super::password::PfxPasswords;
 use super::scheme::{Decryptor, Scheme};
 use super::{mac, pairing};
+use crate::codec::der::{Reader, Rules, Tag, Tlv};
 use crate::codec::pkcs5::AlgorithmIdentifier;
-use crate::codec::pkcs12::{self, Attribute, ContentInfo, Pfx, Reader, SafeBag, ber, oid};
+use crate::codec::pkcs12::{self, Attribute, ContentInfo, Pfx, SafeBag, oid};
 use crate::crypto::CryptoProvider;
 use crate::limits::{Budget, Limits};
 use crate::secret::{PrivateKeyPkcs8, SecretBytes};
@@ -89,6 +90,10 @@ fn unsupported_content_type(dotted: &str) -> PfxError {
     }
 }
 
+/// Identifier octets of what encrypted and wrapped values begin with.
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+
 /// How deep the AuthenticatedSafe lies: PFX, ContentInfo, [0], OCTET STRING. Nesting goes on counting inside.
 const AUTHENTICATED_SAFE_DEPTH: usize = 4;
 /// The same for the SafeContents inside a safe: AuthenticatedSafe, ContentInfo, [0], EncryptedData, EncryptedContentInfo, content.
@@ -136,9 +141,9 @@ impl Opening<'_> {
     }
 
     fn safe_contents_bytes(&mut self, bytes: &[u8], protection: &Protection) -> Result<(), PfxError> {
-        let mut outer = Reader::new(bytes, SAFE_CONTENTS_DEPTH);
-        let contents = outer.expect(ber::SEQUENCE, "a safe is not a SEQUENCE of bags", &mut self.budget)?;
-        let bags = contents.children(&self.budget)?;
+        let mut outer = Reader::inside(bytes, Rules::Ber, SAFE_CONTENTS_DEPTH);
+        let contents = outer.field(Tag::SEQUENCE, "a safe is not a SEQUENCE of bags", &mut self.budget)?;
+        let bags = contents.inner()?;
         self.safe_contents(bags, protection)
     }
 
@@ -154,17 +159,17 @@ impl Opening<'_> {
     fn safe_bag(&mut self, bag: &SafeBag<'_>, protection: &Protection) -> Result<(), PfxError> {
         match bag.id.as_str() {
             oid::KEY_BAG => {
-                if !is_private_key_info(bag.value.raw) {
+                if !is_private_key_info(bag.value.raw()) {
                     return Err(PfxError::Damaged("a key bag does not hold a PKCS#8 private key"));
                 }
-                let key = PrivateKeyPkcs8::new(bag.value.raw.to_vec());
+                let key = PrivateKeyPkcs8::new(bag.value.raw().to_vec());
                 self.key(key, bag, protection.clone())
             }
             oid::PKCS8_SHROUDED_KEY_BAG => {
-                if bag.value.tag != ber::SEQUENCE {
+                if bag.value.tag() != Tag::SEQUENCE {
                     return Err(PfxError::Damaged("a shrouded key bag is not a SEQUENCE"));
                 }
-                let mut fields = bag.value.children(&self.budget)?;
+                let mut fields = bag.value.inner()?;
                 let algorithm = AlgorithmIdentifier::read(&mut fields, &mut self.budget)?;
                 let encrypted = fields.octet_string("a shrouded key bag has no encrypted key", &mut self.budget)?;
                 let (plaintext, protection) = self.decrypt(&algorithm, encrypted.as_ref(), is_private_key_info)?;
@@ -173,14 +178,14 @@ impl Opening<'_> {
             oid::CERT_BAG => {
                 let (id, value) = pkcs12::typed_value(&bag.value, &mut self.budget)?;
                 if id != oid::X509_CERTIFICATE {
-                    return self.other(OtherBagKind::OtherCertificate, id, value.raw, bag, protection);
+                    return self.other(OtherBagKind::OtherCertificate, id, value.raw(), bag, protection);
                 }
-                if value.tag & !ber::CONSTRUCTED != ber::OCTET_STRING {
+                if value.tag() != Tag::OCTET_STRING {
                     return Err(PfxError::Damaged("a certificate bag does not hold an OCTET STRING"));
                 }
                 self.budget.charge_certificates(1)?;
                 let der = value.octets(&mut self.budget)?;
-                if der.as_ref().first() != Some(&ber::SEQUENCE) {
+                if der.first() != Some(&SEQUENCE) {
                     return Err(PfxError::Damaged("a certificate bag does not hold a certificate"));
                 }
                 let attributes = Attributes::read(&bag.attributes, &mut self.budget)?;
@@ -195,22 +200,22 @@ impl Opening<'_> {
             }
             oid::SAFE_CONTENTS_BAG => {
                 // OpenSSL templates the nested value as SET OF (its issue 6665); the standard says SEQUENCE OF.
-                if !matches!(bag.value.tag, ber::SEQUENCE | ber::SET) {
+                if !matches!(bag.value.tag(), Tag::SEQUENCE | Tag::SET) {
                     return Err(PfxError::Damaged("a nested safe is not a SEQUENCE of bags"));
                 }
-                let bags = bag.value.children(&self.budget)?;
+                let bags = bag.value.inner()?;
                 self.safe_contents(bags, protection)
             }
             oid::CRL_BAG => {
                 let (id, value) = pkcs12::typed_value(&bag.value, &mut self.budget)?;
-                self.other(OtherBagKind::Crl, id, value.raw, bag, protection)
+                self.other(OtherBagKind::Crl, id, value.raw(), bag, protection)
             }
             oid::SECRET_BAG => match pkcs12::typed_value(&bag.value, &mut self.budget) {
-                Ok((id, value)) => self.other(OtherBagKind::Secret, id, value.raw, bag, protection),
+                Ok((id, value)) => self.other(OtherBagKind::Secret, id, value.raw(), bag, protection),
                 // Wallets put other shapes there; nothing is read from them.
-                Err(_) => self.other(OtherBagKind::Secret, bag.id.clone(), bag.value.raw, bag, protection),
+                Err(_) => self.other(OtherBagKind::Secret, bag.id.clone(), bag.value.raw(), bag, protection),
             },
-            _ => self.other(OtherBagKind::Unknown, bag.id.clone(), bag.value.raw, bag, protection),
+            _ => self.other(OtherBagKind::Unknown, bag.id.clone(), bag.value.raw(), bag, protection),
         }
     }
 
@@ -255,10 +260,10 @@ impl Attributes {
         for attribute in attributes {
             if let Some(value) = attribute.values.first() {
                 match attribute.id.as_str() {
-                    oid::FRIENDLY_NAME if read.friendly_name.is_none() => read.friendly_name = text(value),
+                    oid::FRIENDLY_NAME if read.friendly_name.is_none() => read.friendly_name = text(value, budget),
                     oid::LOCAL_KEY_ID if read.local_key_id.is_none() => {
-                        let is_octets = value.tag & !ber::CONSTRUCTED == ber::OCTET_STRING;
-                        let id = if is_octets { value.octets(budget)?.as_ref().to_vec() } else { value.contents.to_vec() };
+                        let is_octets = value.tag() == Tag::OCTET_STRING;
+                        let id = if is_octets { value.octets(budget)?.into_owned() } else { value.content().to_vec() };
                         read.local_key_id = Some(id);
                     }
                     _ => {}
@@ -267,7 +272,7 @@ impl Attributes {
             read.all.push(PfxAttribute {
                 name: oid::name(&attribute.id),
                 oid: attribute.id.clone(),
-                values: attribute.values.iter().map(|value| value.raw.to_vec()).collect(),
+                values: attribute.values.iter().map(|value| value.raw().to_vec()).collect(),
             });
         }
         Ok(read)
@@ -275,51 +280,49 @@ impl Attributes {
 }
 
 /// A friendlyName: BMPString by the standard, other string types in real files. Broken UTF-16 is shown with replacement characters.
-fn text(value: &ber::Tlv<'_>) -> Option<String> {
-    const UTF8_STRING: u8 = 0x0c;
-    const PRINTABLE_STRING: u8 = 0x13;
-    const TELETEX_STRING: u8 = 0x14;
-    const IA5_STRING: u8 = 0x16;
-    const VISIBLE_STRING: u8 = 0x1a;
-    const BMP_STRING: u8 = 0x1e;
-    match value.tag {
-        BMP_STRING => {
-            let units = value.contents.chunks_exact(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]]));
+fn text(value: &Tlv<'_>, budget: &mut Budget) -> Option<String> {
+    let octets = value.octets(budget).ok()?;
+    match value.tag() {
+        Tag::BMP_STRING => {
+            let units = octets.chunks_exact(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]]));
             let text = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>();
             // Some writers count a terminating zero in.
             Some(text.trim_end_matches('\0').to_owned())
         }
-        UTF8_STRING | PRINTABLE_STRING | IA5_STRING | VISIBLE_STRING => Some(String::from_utf8_lossy(value.contents).into_owned()),
-        TELETEX_STRING => Some(value.contents.iter().map(|byte| char::from(*byte)).collect()),
+        Tag::UTF8_STRING | Tag::PRINTABLE_STRING | Tag::IA5_STRING | Tag::VISIBLE_STRING => {
+            Some(String::from_utf8_lossy(&octets).into_owned())
+        }
+        Tag::TELETEX_STRING => Some(octets.iter().map(|byte| char::from(*byte)).collect()),
         _ => None,
     }
 }
 
-/// Whether bytes are one SEQUENCE (definite or not) whose first element has the tag `first`, or, if `may_be_empty`, nothing.
+/// Whether bytes are one SEQUENCE (definite or not) whose first element has the identifier octet `first`, or, if `may_be_empty`, nothing.
 fn is_sequence_of(bytes: &[u8], first: u8, may_be_empty: bool) -> bool {
     // A small budget of its own: this is asked of random bytes after each wrong attempt.
     let mut budget = Budget::new(&Limits::default());
-    let mut outer = Reader::new(bytes, 0);
-    let Ok(sequence) = outer.expect(ber::SEQUENCE, "", &mut budget) else { return false };
-    match sequence.contents.first() {
-        Some(tag) => *tag == first,
-        None => may_be_empty,
+    let mut outer = Reader::new(bytes, Rules::Ber);
+    match outer.any(&mut budget) {
+        Ok(value) if value.tag() == Tag::SEQUENCE && value.is_constructed() => {
+            value.content().first().map_or(may_be_empty, |octet| *octet == first)
+        }
+        _ => false,
     }
 }
 
 fn is_safe_contents(bytes: &[u8]) -> bool {
-    is_sequence_of(bytes, ber::SEQUENCE, true)
+    is_sequence_of(bytes, SEQUENCE, true)
 }
 
 fn is_private_key_info(bytes: &[u8]) -> bool {
-    is_sequence_of(bytes, ber::INTEGER, false)
+    is_sequence_of(bytes, INTEGER, false)
 }
 
 /// Cuts off what follows the first element: key loaders refuse padding that some writers leave there.
 fn first_element(mut bytes: SecretBytes) -> SecretBytes {
     let mut budget = Budget::new(&Limits::default());
-    if let Ok(element) = Reader::new(bytes.secret_bytes(), 0).next(&mut budget) {
-        let len = element.raw.len();
+    if let Ok(element) = Reader::new(bytes.secret_bytes(), Rules::Ber).any(&mut budget) {
+        let len = element.raw().len();
         bytes.truncate(len);
     }
     bytes

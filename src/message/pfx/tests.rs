@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use rustls_pki_types::CertificateDer;
 
 use super::*;
+use crate::codec::der::{Reader, Rules};
 use crate::codec::pkcs12::{ber, der, oid};
 use crate::crypto::{ContentCipher, ContentCipherAlgorithm, CryptoError, CryptoProvider};
 use crate::limits::Limits;
@@ -35,7 +36,7 @@ fn certificate(key: &PrivateKeyPkcs8, subject: &str, issuer: &str) -> Certificat
     let validity = der::sequence(&[&time, &time]);
     let (issuer, subject) = (name(issuer), name(subject));
     let tbs = der::sequence(&[&der::integer(1), &algorithm, &issuer, &validity, &subject, spki.as_ref()]);
-    CertificateDer::from(der::sequence(&[&tbs, &algorithm, &der::tlv(ber::BIT_STRING, &[&[0, 1, 2, 3]])]))
+    CertificateDer::from(der::sequence(&[&tbs, &algorithm, &der::tlv(crate::codec::der::write::BIT_STRING, &[&[0, 1, 2, 3]])]))
 }
 
 /// A file of ours: leaf, intermediate and root.
@@ -127,9 +128,9 @@ fn without_a_mac_the_error_says_that_the_cause_cannot_be_known() {
     let sample = Sample::new();
     let file = sample.build(PfxProfile::Modern);
     let mut budget = crate::limits::Budget::new(&Limits::default());
-    let mut fields = ber::Reader::new(file.secret_bytes(), 0).next(&mut budget).unwrap().children(&budget).unwrap();
-    let (version, auth_safe) = (fields.next(&mut budget).unwrap(), fields.next(&mut budget).unwrap());
-    let stripped = der::sequence(&[version.raw, auth_safe.raw]);
+    let mut fields = Reader::new(file.secret_bytes(), Rules::Der).sequence(&mut budget).unwrap();
+    let (version, auth_safe) = (fields.any(&mut budget).unwrap(), fields.any(&mut budget).unwrap());
+    let stripped = der::sequence(&[version.raw(), auth_safe.raw()]);
     assert!(matches!(open(&stripped, "hunter2"), Ok(OpenedPfx::Unauthenticated(_))), "a removed MAC shows in the type");
     assert!(has_mac(file.secret_bytes(), &Limits::default()).unwrap());
     assert!(!has_mac(&stripped, &Limits::default()).unwrap());
