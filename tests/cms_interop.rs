@@ -145,7 +145,7 @@ fn every_failure_inside_the_decryption_is_the_same_value() {
     for transport in [Transport::RsaPkcs1v15, Transport::RsaOaepSha256] {
         let message = EnvelopeBuilder::new(Cipher::Aes256Cbc, transport).recipient(&party.certificate).build(&content, &provider).unwrap();
         let request = Opening::parse(&message, &Limits::default()).unwrap().unwrap_request(&party.certificate, &provider).unwrap();
-        let at = find(&message, request.ciphertext());
+        let at = find(&message, request.ciphertext().unwrap());
         let good = unwrap_now(key.as_ref(), &request).unwrap();
         let mut outcomes: Vec<(&str, Result<SecretBytes, CmsError>)> = Vec::new();
         // A damaged encrypted key: bad padding.

@@ -15,10 +15,12 @@ mod providers;
 #[path = "support/mod.rs"]
 mod support;
 
+use std::sync::Arc;
+
 use aws_lc_rs::agreement;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use intune_connector::crypto::{
-    AeadAlgorithm, ContentCipherAlgorithm, CryptoError, CryptoProvider, DigestAlgorithm, KeyTransportAlgorithm, SignError,
+    AeadAlgorithm, ContentCipherAlgorithm, CryptoError, CryptoProvider, DecryptionKey, DigestAlgorithm, KeyTransportAlgorithm, SignError,
     SignatureAlgorithm, SlotName, UnwrapError, UnwrapRequest, constant_time_eq, pkcs12_kdf, sign_now, unwrap_now,
 };
 use intune_connector::secret::PrivateKeyPkcs8;
@@ -112,7 +114,6 @@ fn a_secret_too_long_for_the_key_is_an_argument_error() {
 fn an_elliptic_curve_key_is_refused_where_rsa_is_needed() {
     for_each_provider(|provider| {
         let key = provider.key_generation().unwrap().generate(KeyAlgorithm::EcP256).unwrap();
-        assert!(matches!(provider.decryption_keys().unwrap().load(&key), Err(CryptoError::InvalidKey(_))));
         let spki = provider.signing_keys().unwrap().load(&key).unwrap().public_key();
         let refused = provider.key_transport().unwrap().encrypt(KeyTransportAlgorithm::RsaOaepSha256, &spki, b"x");
         assert!(matches!(refused, Err(CryptoError::InvalidKey(_))));
@@ -137,7 +138,7 @@ fn damaged_private_keys_are_refused_by_every_loader() {
 #[test]
 fn the_ephemeral_agreement_gives_the_recipient_the_same_secret() {
     for_each_provider(|provider| {
-        for algorithm in [&agreement::ECDH_P256, &agreement::ECDH_P384] {
+        for algorithm in [&agreement::ECDH_P256, &agreement::ECDH_P384, &agreement::ECDH_P521, &agreement::X25519] {
             let recipient = agreement::PrivateKey::generate(algorithm).unwrap();
             let public = recipient.compute_public_key().unwrap();
             let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(&public).unwrap();
@@ -146,6 +147,29 @@ fn the_ephemeral_agreement_gives_the_recipient_the_same_secret() {
             let other_end = agreement::agree(&recipient, ephemeral, (), |secret| Ok(secret.to_vec())).unwrap();
             assert_eq!(secret.secret_bytes(), other_end);
         }
+    });
+}
+
+#[test]
+fn a_key_says_what_it_cannot_do_and_rejects_what_it_can_but_for_another() {
+    for_each_provider(|provider| {
+        let load = |algorithm| {
+            let key = provider.key_generation().unwrap().generate(algorithm).unwrap();
+            provider.decryption_keys().unwrap().load(&key).unwrap()
+        };
+        let (rsa, p256, p384) = (load(KeyAlgorithm::Rsa2048), load(KeyAlgorithm::EcP256), load(KeyAlgorithm::EcP384));
+        let agreement = |peer: &Arc<dyn DecryptionKey>| UnwrapRequest::key_agreement(peer.public_key().to_vec());
+        let transport = UnwrapRequest::new(KeyTransportAlgorithm::RsaOaepSha256, vec![0; 256]);
+        assert!(matches!(unwrap_now(&*rsa, &agreement(&p256)), Err(UnwrapError::Unsupported(_))));
+        assert!(matches!(unwrap_now(&*p256, &transport), Err(UnwrapError::Unsupported(_))));
+        assert!(matches!(unwrap_now(&*p256, &agreement(&p384)), Err(UnwrapError::Rejected)));
+        assert!(matches!(unwrap_now(&*p256, &agreement(&rsa)), Err(UnwrapError::Rejected)));
+        assert_eq!(unwrap_now(&*p256, &agreement(&p256)).unwrap().len(), 32);
+        assert_eq!(unwrap_now(&*p384, &agreement(&p384)).unwrap().len(), 48);
+        let mut off_curve = p256.public_key().to_vec();
+        *off_curve.last_mut().unwrap() ^= 1;
+        assert!(matches!(unwrap_now(&*p256, &UnwrapRequest::key_agreement(off_curve)), Err(UnwrapError::Rejected)));
+        assert!(matches!(unwrap_now(&*p256, &UnwrapRequest::key_agreement(Vec::new())), Err(UnwrapError::Rejected)));
     });
 }
 

@@ -29,7 +29,6 @@ use serde_json::Value;
 /// Beginnings of file names, and why no slot can run them.
 const NOT_USED: &[(&str, &str)] = &[
     ("aes_ccm", "no AES-CCM slot"),
-    ("x25519", "no X25519 slot"),
     ("ecdh_secp256r1_ecpoint", "the slot takes SubjectPublicKeyInfo, not bare points"),
     ("rsa_oaep_2048_sha224", "no OAEP with SHA-224"),
     ("rsa_oaep_2048_sha256_mgf1sha1_", "MGF1 hash differs from the OAEP hash"),
@@ -132,6 +131,7 @@ fn every_file_is_run_or_named_with_a_reason() {
         "pbkdf2_",
         "pbes2_",
         "ecdh_",
+        "x25519_asn",
         "ecdsa_",
         "ed25519",
         "rsa_signature",
@@ -269,17 +269,43 @@ fn pbes2_schemes_agree_with_wycheproof() {
     }
 }
 
-#[test]
-fn ecdh_takes_the_good_points_of_wycheproof_and_refuses_the_bad() {
-    for (prefix, len) in [("ecdh_secp256r1_test", 32), ("ecdh_secp384r1_test", 48)] {
-        run(prefix, |provider, _, test| {
-            // The ephemeral key is fresh, so the shared value itself is checked in the cross-provider tests.
-            match provider.key_agreement().unwrap().agree_ephemeral(&bytes(test, "public")) {
-                Ok((_, secret)) => accepted(secret.len() == len),
-                Err(_) => Refused,
-            }
-        });
+/// PKCS#8 of the EC key with this secret integer, without the public point.
+fn ec_pkcs8(curve: &[u8], len: usize, secret: &[u8]) -> PrivateKeyPkcs8 {
+    fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        [&[tag, u8::try_from(content.len()).unwrap()][..], &content].concat()
     }
+    let significant = &secret[secret.iter().position(|byte| *byte != 0).unwrap_or(secret.len())..];
+    let padded = [vec![0; len.saturating_sub(significant.len())], significant.to_vec()].concat();
+    let key = tlv(0x30, &[&[2, 1, 1], &tlv(4, &[&padded])]);
+    let ec_public_key = [0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+    PrivateKeyPkcs8::new(tlv(0x30, &[&[2, 1, 0], &tlv(0x30, &[&ec_public_key, &tlv(6, &[curve])]), &tlv(4, &[&key])]))
+}
+
+fn agrees(provider: &CryptoProvider, key: &PrivateKeyPkcs8, test: &Value) -> Outcome {
+    let key = match provider.decryption_keys().unwrap().load(key) {
+        Ok(key) => key,
+        Err(_) => return Skipped("the private key is refused"),
+    };
+    match unwrap_now(&*key, &UnwrapRequest::key_agreement(bytes(test, "public"))) {
+        Ok(secret) => {
+            // The ephemeral half of the slot takes what the key takes.
+            let sent = provider.key_agreement().unwrap().agree_ephemeral(&bytes(test, "public"));
+            accepted(secret.secret_bytes() == bytes(test, "shared") && sent.is_ok_and(|(_, sent)| sent.len() == secret.len()))
+        }
+        Err(UnwrapError::Rejected) => Refused,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn ecdh_agrees_with_wycheproof() {
+    const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    const P384: &[u8] = &[0x2b, 0x81, 4, 0, 0x22];
+    for (prefix, curve, len) in [("ecdh_secp256r1_test", P256, 32), ("ecdh_secp384r1_test", P384, 48)] {
+        run(prefix, |provider, _, test| agrees(provider, &ec_pkcs8(curve, len, &bytes(test, "private")), test));
+    }
+    run("x25519_asn", |provider, _, test| agrees(provider, &PrivateKeyPkcs8::new(bytes(test, "private")), test));
 }
 
 fn verifies(provider: &CryptoProvider, algorithm: SignatureAlgorithm, group: &Value, test: &Value) -> Outcome {

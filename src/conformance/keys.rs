@@ -77,6 +77,16 @@ pub async fn check_decryption_keys(keys: &dyn DecryptionKeys, name: &ImportKeyNa
         })
         .await;
     report
+        .run("a key agreement asked of an RSA key is called unsupported", async {
+            only_if(!found.is_empty(), "no key was found")?;
+            for key in &found {
+                let answer = key.unwrap(&UnwrapRequest::key_agreement(key.public_key().to_vec())).await;
+                demand(matches!(answer, Err(UnwrapError::Unsupported(_))), || format!("it answered {answer:?}"))?;
+            }
+            Ok(())
+        })
+        .await;
+    report
         .run("a key that calls itself local does not wait", async {
             only_if(found.iter().any(|key| key.is_local()), "no key calls itself local")?;
             for key in found.iter().filter(|key| key.is_local()) {

@@ -50,30 +50,67 @@ pub trait SigningKey: Debug + Send + Sync {
     async fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
-/// What a decryption key is asked for: one encrypted content key or password.
+/// What a decryption key is asked for.
+///
+/// A key that does only one of the two answers [`UnwrapError::Unsupported`] to the other.
 #[derive(Debug, Clone)]
-pub struct UnwrapRequest {
-    algorithm: KeyTransportAlgorithm,
-    ciphertext: Vec<u8>,
+#[non_exhaustive]
+pub enum UnwrapRequest {
+    /// To decrypt one content key or password with RSA.
+    #[non_exhaustive]
+    KeyTransport {
+        /// How the secret was encrypted.
+        algorithm: KeyTransportAlgorithm,
+        /// The encrypted secret.
+        ciphertext: Vec<u8>,
+        /// The label of RSAES-OAEP (RFC 8017 section 7.1); empty as a rule, and always for PKCS#1 v1.5.
+        label: Vec<u8>,
+    },
+    /// To agree on a shared secret by ECDH with a peer's public key on the key's own curve (RFC 5753, RFC 8418).
+    ///
+    /// The answer is the raw shared secret: the x-coordinate at the full length of the field, or X25519's output. No key derivation.
+    #[non_exhaustive]
+    KeyAgreement {
+        /// The peer's SubjectPublicKeyInfo DER, straight from the message: the key checks that the point is on its curve.
+        peer_spki: Vec<u8>,
+    },
 }
 
 impl UnwrapRequest {
-    /// A request to decrypt `ciphertext`.
+    /// A request to decrypt `ciphertext`, with the empty label.
     #[must_use]
     pub fn new(algorithm: KeyTransportAlgorithm, ciphertext: Vec<u8>) -> Self {
-        Self { algorithm, ciphertext }
+        Self::KeyTransport { algorithm, ciphertext, label: Vec::new() }
     }
 
-    /// How the secret was encrypted.
+    /// A request to decrypt `ciphertext` that was encrypted with RSAES-OAEP under `label`.
     #[must_use]
-    pub fn algorithm(&self) -> KeyTransportAlgorithm {
-        self.algorithm
+    pub fn with_label(algorithm: KeyTransportAlgorithm, ciphertext: Vec<u8>, label: Vec<u8>) -> Self {
+        Self::KeyTransport { algorithm, ciphertext, label }
     }
 
-    /// The encrypted secret.
+    /// A request to agree on a secret with the holder of `peer_spki` (SubjectPublicKeyInfo DER).
     #[must_use]
-    pub fn ciphertext(&self) -> &[u8] {
-        &self.ciphertext
+    pub fn key_agreement(peer_spki: Vec<u8>) -> Self {
+        Self::KeyAgreement { peer_spki }
+    }
+
+    /// How the secret was encrypted; `None` for a key agreement.
+    #[must_use]
+    pub fn algorithm(&self) -> Option<KeyTransportAlgorithm> {
+        match self {
+            Self::KeyTransport { algorithm, .. } => Some(*algorithm),
+            Self::KeyAgreement { .. } => None,
+        }
+    }
+
+    /// The encrypted secret; `None` for a key agreement.
+    #[must_use]
+    pub fn ciphertext(&self) -> Option<&[u8]> {
+        match self {
+            Self::KeyTransport { ciphertext, .. } => Some(ciphertext),
+            Self::KeyAgreement { .. } => None,
+        }
     }
 }
 
@@ -81,16 +118,20 @@ impl UnwrapRequest {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnwrapError {
-    /// The ciphertext is not for this key, or its padding is bad: one value for all of it.
+    /// The ciphertext is not for this key, its padding is bad, or the peer's point is not on the curve: one value for all of it.
     /// Callers go on with a substitute key; see the message layer.
     #[error("the decryption key rejected the ciphertext")]
     Rejected,
+    /// The key cannot do what was asked whatever the ciphertext is: an RSA key asked for a key agreement, an EC key asked to decrypt,
+    /// an algorithm that its token lacks. Must not depend on the ciphertext.
+    #[error("the decryption key cannot do {0}")]
+    Unsupported(&'static str),
     /// The token or service could not be reached; try later.
     #[error("the decryption key is unavailable")]
     Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
 }
 
-/// A private key that decrypts content keys and passwords.
+/// A private key that decrypts content keys and passwords, or agrees on secrets from which content keys are unwrapped.
 ///
 /// Security duty of implementers: `Rejected` must take the same time whatever is wrong with the padding.
 #[async_trait]
@@ -108,7 +149,7 @@ pub trait DecryptionKey: Debug + Send + Sync {
         false
     }
 
-    /// Decrypts. Dropping the future must leave the key usable.
+    /// Decrypts, or agrees. Dropping the future must leave the key usable.
     ///
     /// # Errors
     /// See [`UnwrapError`]; only `Unavailable` is retried.

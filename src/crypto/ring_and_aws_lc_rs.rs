@@ -128,7 +128,7 @@ struct CombinedSigningKeys;
 impl SigningKeyLoader for CombinedSigningKeys {
     fn load(&self, key: &PrivateKeyPkcs8) -> Result<Arc<dyn SigningKey>, CryptoError> {
         match PrivateKeyKind::from_pkcs8(key.secret_pkcs8_der())? {
-            PrivateKeyKind::EcP384 => AwsLcSigningKeys.load(key),
+            PrivateKeyKind::EcP384 | PrivateKeyKind::EcP521 | PrivateKeyKind::X25519 => AwsLcSigningKeys.load(key),
             // ring refuses some sound keys: with PKCS#8 attributes, without the public point, of odd RSA sizes.
             PrivateKeyKind::Rsa { .. } | PrivateKeyKind::EcP256 => RingSigningKeys.load(key).or_else(|_| AwsLcSigningKeys.load(key)),
         }

@@ -378,9 +378,10 @@ pub trait KeyWrap: Debug + Send + Sync {
     }
 }
 
-/// Ephemeral ECDH toward a recipient's public key (RFC 5753).
+/// Ephemeral ECDH toward a recipient's public key (RFC 5753, RFC 8418). The recipient's half is a [`DecryptionKey`].
 pub trait KeyAgreement: Debug + Send + Sync {
-    /// Makes an ephemeral key on the curve of `recipient_spki`; gives its SubjectPublicKeyInfo DER and the shared secret.
+    /// Makes an ephemeral key on the curve of `recipient_spki`; gives its SubjectPublicKeyInfo DER and the raw shared secret
+    /// (the x-coordinate at the full length of the field, or X25519's output).
     ///
     /// # Errors
     /// [`CryptoError::Unsupported`] for the curve, [`CryptoError::InvalidKey`] for a bad point.
@@ -447,7 +448,7 @@ pub trait SigningKeyLoader: Debug + Send + Sync {
 
 /// Opens software decryption keys.
 pub trait DecryptionKeyLoader: Debug + Send + Sync {
-    /// Parses a PKCS#8 key (RSA, 2048 bits or more).
+    /// Parses a PKCS#8 key: RSA of 2048 bits or more, or a key for ECDH.
     ///
     /// # Errors
     /// [`CryptoError::InvalidKey`] when it is malformed, inconsistent or of an unsupported size.

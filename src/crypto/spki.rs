@@ -19,12 +19,16 @@ const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const SECP256R1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 /// secp384r1, 1.3.132.0.34
 const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+/// secp521r1, 1.3.132.0.35
+const SECP521R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
+/// id-X25519, 1.3.101.110
+const X25519: &[u8] = &[0x2b, 0x65, 0x6e];
 /// id-Ed25519, 1.3.101.112
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
 const MALFORMED_PUBLIC: CryptoError = CryptoError::InvalidKey("the SubjectPublicKeyInfo is malformed");
 const MALFORMED_PRIVATE: CryptoError = CryptoError::InvalidKey("the PKCS#8 structure is malformed");
-const UNKNOWN: CryptoError = CryptoError::InvalidKey("it is neither RSA, P-256, P-384 nor Ed25519");
+const UNKNOWN: CryptoError = CryptoError::InvalidKey("it is neither RSA, P-256, P-384, P-521, Ed25519 nor X25519");
 const RSA_TOO_SMALL: CryptoError = CryptoError::InvalidKey("RSA keys under 2048 bits are refused");
 const RSA_TOO_LARGE: CryptoError = CryptoError::InvalidKey("RSA keys over 8192 bits are refused");
 
@@ -51,8 +55,12 @@ pub(super) enum PublicKey<'a> {
     EcP256(&'a [u8]),
     /// An uncompressed point: 97 bytes.
     EcP384(&'a [u8]),
+    /// An uncompressed point: 133 bytes.
+    EcP521(&'a [u8]),
     /// 32 bytes (RFC 8410).
     Ed25519(&'a [u8]),
+    /// 32 bytes (RFC 8410).
+    X25519(&'a [u8]),
 }
 
 impl<'a> PublicKey<'a> {
@@ -66,9 +74,11 @@ impl<'a> PublicKey<'a> {
             }
             Kind::EcP256 if is_uncompressed(key, 32) => Ok(Self::EcP256(key)),
             Kind::EcP384 if is_uncompressed(key, 48) => Ok(Self::EcP384(key)),
-            Kind::EcP256 | Kind::EcP384 => Err(CryptoError::InvalidKey("the point is not in uncompressed form")),
+            Kind::EcP521 if is_uncompressed(key, 66) => Ok(Self::EcP521(key)),
+            Kind::EcP256 | Kind::EcP384 | Kind::EcP521 => Err(CryptoError::InvalidKey("the point is not in uncompressed form")),
             Kind::Ed25519 if key.len() == 32 => Ok(Self::Ed25519(key)),
-            Kind::Ed25519 => Err(MALFORMED_PUBLIC),
+            Kind::X25519 if key.len() == 32 => Ok(Self::X25519(key)),
+            Kind::Ed25519 | Kind::X25519 => Err(MALFORMED_PUBLIC),
         }
     }
 
@@ -84,7 +94,9 @@ impl<'a> PublicKey<'a> {
             Self::Rsa { key, .. } => (RSA_ENCRYPTION, tlv(NULL, &[&[]]), key),
             Self::EcP256(key) => (EC_PUBLIC_KEY, tlv(OBJECT_IDENTIFIER, &[SECP256R1]), key),
             Self::EcP384(key) => (EC_PUBLIC_KEY, tlv(OBJECT_IDENTIFIER, &[SECP384R1]), key),
+            Self::EcP521(key) => (EC_PUBLIC_KEY, tlv(OBJECT_IDENTIFIER, &[SECP521R1]), key),
             Self::Ed25519(key) => (ED25519, Vec::new(), key),
+            Self::X25519(key) => (X25519, Vec::new(), key),
         };
         let algorithm = tlv(SEQUENCE, &[&tlv(OBJECT_IDENTIFIER, &[oid]), &parameters]);
         tlv(SEQUENCE, &[&algorithm, &tlv(BIT_STRING, &[&[0], key])])
@@ -97,6 +109,8 @@ pub(super) enum PrivateKeyKind {
     Rsa { bits: usize },
     EcP256,
     EcP384,
+    EcP521,
+    X25519,
 }
 
 impl PrivateKeyKind {
@@ -111,16 +125,26 @@ impl PrivateKeyKind {
             }
             Some(Kind::EcP256) => Ok(Self::EcP256),
             Some(Kind::EcP384) => Ok(Self::EcP384),
-            Some(Kind::Ed25519) | None => Err(CryptoError::InvalidKey("it is neither RSA, P-256 nor P-384")),
+            Some(Kind::EcP521) => Ok(Self::EcP521),
+            Some(Kind::X25519) => Ok(Self::X25519),
+            Some(Kind::Ed25519) | None => Err(CryptoError::InvalidKey("it is neither RSA, P-256, P-384, P-521 nor X25519")),
         }
     }
+}
+
+/// The 32 bytes of an X25519 key in PKCS#8 (RFC 8410 section 7), which the backends do not unpack.
+pub(super) fn x25519_private_key(der: &[u8]) -> Option<&[u8]> {
+    let (oid, _, key) = split_pkcs8(der)?;
+    if oid == X25519 { whole(key, OCTET_STRING) } else { None }
 }
 
 enum Kind {
     Rsa,
     EcP256,
     EcP384,
+    EcP521,
     Ed25519,
+    X25519,
 }
 
 fn kind(oid: &[u8], parameters: &[u8]) -> Option<Kind> {
@@ -133,10 +157,15 @@ fn kind(oid: &[u8], parameters: &[u8]) -> Option<Kind> {
         return match curve {
             SECP256R1 => Some(Kind::EcP256),
             SECP384R1 => Some(Kind::EcP384),
+            SECP521R1 => Some(Kind::EcP521),
             _ => None,
         };
     }
-    (oid == ED25519 && parameters.is_empty()).then_some(Kind::Ed25519)
+    match oid {
+        ED25519 if parameters.is_empty() => Some(Kind::Ed25519),
+        X25519 if parameters.is_empty() => Some(Kind::X25519),
+        _ => None,
+    }
 }
 
 /// `SEQUENCE { SEQUENCE { OID, parameters }, BIT STRING }` as (OID, parameters, key).
@@ -241,12 +270,14 @@ mod tests {
     fn each_kind_of_key_survives_the_way_to_spki_and_back() {
         let rsa = rsa_key(2048);
         let mut point = vec![4];
-        point.resize(97, 7);
+        point.resize(133, 7);
         for key in [
             PublicKey::from_rsa(&rsa).unwrap(),
             PublicKey::EcP256(&point[..65]),
-            PublicKey::EcP384(&point),
+            PublicKey::EcP384(&point[..97]),
+            PublicKey::EcP521(&point),
             PublicKey::Ed25519(&point[..32]),
+            PublicKey::X25519(&point[..32]),
         ] {
             assert_eq!(PublicKey::from_spki(&key.to_spki()).unwrap(), key);
         }

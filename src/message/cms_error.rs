@@ -38,6 +38,9 @@ pub enum CmsError {
     /// The decryption key could not be reached; try later.
     #[error("the decryption key is unavailable")]
     KeyUnavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// The decryption key is of a kind that cannot do what this recipient needs, such as an RSA key where a key agreement is asked for.
+    #[error("the decryption key cannot do {0}")]
+    KeyUnsuitable(&'static str),
     /// The signer's certificate is neither in the message nor among those given.
     #[error("the signer's certificate is missing")]
     SignerNotFound,
@@ -104,9 +107,12 @@ impl CmsError {
             Self::Decryption => CmsErrorKind::Decryption,
             Self::Signature | Self::NotSigned => CmsErrorKind::Signature,
             Self::KeyUnavailable(_) | Self::Sign(SignError::Unavailable(_)) => CmsErrorKind::KeyUnavailable,
-            Self::Certificate(_) | Self::PasswordTooLong { .. } | Self::Sign(_) | Self::MissingSlot(_) | Self::Crypto(_) => {
-                CmsErrorKind::Usage
-            }
+            Self::KeyUnsuitable(_)
+            | Self::Certificate(_)
+            | Self::PasswordTooLong { .. }
+            | Self::Sign(_)
+            | Self::MissingSlot(_)
+            | Self::Crypto(_) => CmsErrorKind::Usage,
         }
     }
 
@@ -131,6 +137,8 @@ pub(crate) fn rejected_or_unavailable<T>(unwrapped: Result<T, UnwrapError>) -> R
     match unwrapped {
         Ok(secret) => Ok(Some(secret)),
         Err(UnwrapError::Unavailable(source)) => Err(CmsError::KeyUnavailable(source)),
+        // Says nothing about the ciphertext: the key would have refused any.
+        Err(UnwrapError::Unsupported(what)) => Err(CmsError::KeyUnsuitable(what)),
         Err(UnwrapError::Rejected) => Ok(None),
     }
 }

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod cipher;
+mod decryption;
 mod generation;
 mod hash;
 mod key_wrap;
@@ -12,10 +13,11 @@ use std::sync::Arc;
 
 pub(super) use agreement::AwsLcKeyAgreement;
 pub(super) use cipher::{AwsLcAead, AwsLcContentCipher};
+pub(super) use decryption::AwsLcDecryptionKeys;
 pub(super) use generation::AwsLcKeyGeneration;
 pub(super) use hash::{AwsLcDigest, AwsLcHmac, AwsLcPbkdf2, AwsLcRandom};
 pub(super) use key_wrap::AwsLcKeyWrap;
-pub(super) use rsa::{AwsLcDecryptionKeys, AwsLcKeyTransport};
+pub(super) use rsa::AwsLcKeyTransport;
 pub(super) use signature::{AwsLcSigningKeys, AwsLcVerification};
 
 use super::CryptoProvider;

@@ -1,7 +1,6 @@
 //! RSA encryption and decryption from aws-lc-rs.
 
 use core::fmt;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -12,9 +11,9 @@ use aws_lc_rs::rsa::{
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 
 use super::is_fips;
-use crate::crypto::spki::{PrivateKeyKind, PublicKey, check_rsa_bits};
-use crate::crypto::{CryptoError, DecryptionKey, DecryptionKeyLoader, KeyTransport, KeyTransportAlgorithm, UnwrapError, UnwrapRequest};
-use crate::secret::{PrivateKeyPkcs8, SecretBytes};
+use crate::crypto::spki::{PublicKey, check_rsa_bits};
+use crate::crypto::{CryptoError, DecryptionKey, KeyTransport, KeyTransportAlgorithm, UnwrapError, UnwrapRequest};
+use crate::secret::SecretBytes;
 
 const RSA_WANTED: CryptoError = CryptoError::InvalidKey("an RSA key is needed here");
 const TOO_LONG: CryptoError = CryptoError::InvalidArgument("the secret is too long for the RSA key");
@@ -67,33 +66,25 @@ impl KeyTransport for AwsLcKeyTransport {
     }
 }
 
-#[derive(Debug)]
-pub(in crate::crypto) struct AwsLcDecryptionKeys;
+pub(super) struct RsaDecryptionKey {
+    pkcs1: Pkcs1PrivateDecryptingKey,
+    oaep: OaepPrivateDecryptingKey,
+    spki: SubjectPublicKeyInfoDer<'static>,
+    /// Of modulus and ciphertext, in bytes.
+    len: usize,
+}
 
-impl DecryptionKeyLoader for AwsLcDecryptionKeys {
-    fn load(&self, key: &PrivateKeyPkcs8) -> Result<Arc<dyn DecryptionKey>, CryptoError> {
-        let der = key.secret_pkcs8_der();
-        let PrivateKeyKind::Rsa { .. } = PrivateKeyKind::from_pkcs8(der)? else { return Err(RSA_WANTED) };
+impl RsaDecryptionKey {
+    /// Opens PKCS#8.
+    pub(super) fn load(der: &[u8]) -> Result<Self, CryptoError> {
         let key = PrivateDecryptingKey::from_pkcs8(der).map_err(|_| CryptoError::InvalidKey("the RSA key is malformed or inconsistent"))?;
         let public = AsDer::<PublicKeyX509Der<'_>>::as_der(&key.public_key()).map_err(|_| CryptoError::Failed)?;
         let spki = SubjectPublicKeyInfoDer::from(public.as_ref().to_vec());
         let len = key.key_size_bytes();
         let pkcs1 = Pkcs1PrivateDecryptingKey::new(key.clone()).map_err(|_| CryptoError::Failed)?;
         let oaep = OaepPrivateDecryptingKey::new(key).map_err(|_| CryptoError::Failed)?;
-        Ok(Arc::new(RsaDecryptionKey { pkcs1, oaep, spki, len }))
+        Ok(Self { pkcs1, oaep, spki, len })
     }
-
-    fn fips(&self) -> bool {
-        is_fips()
-    }
-}
-
-struct RsaDecryptionKey {
-    pkcs1: Pkcs1PrivateDecryptingKey,
-    oaep: OaepPrivateDecryptingKey,
-    spki: SubjectPublicKeyInfoDer<'static>,
-    /// Of modulus and ciphertext, in bytes.
-    len: usize,
 }
 
 impl fmt::Debug for RsaDecryptionKey {
@@ -117,14 +108,17 @@ impl DecryptionKey for RsaDecryptionKey {
     }
 
     async fn unwrap(&self, request: &UnwrapRequest) -> Result<SecretBytes, UnwrapError> {
+        let UnwrapRequest::KeyTransport { algorithm, ciphertext, label } = request else {
+            return Err(UnwrapError::Unsupported("key agreement, being an RSA key"));
+        };
         // The length of a ciphertext is public; everything after it must look the same from outside.
-        if request.ciphertext().len() != self.len {
+        if ciphertext.len() != self.len {
             return Err(UnwrapError::Rejected);
         }
         let mut out = SecretBytes::zeroed(self.len);
-        let decrypted = match oaep(request.algorithm()) {
-            Some(oaep) => self.oaep.decrypt(oaep, request.ciphertext(), out.secret_bytes_mut(), None),
-            None => self.pkcs1.decrypt(request.ciphertext(), out.secret_bytes_mut()),
+        let decrypted = match oaep(*algorithm) {
+            Some(oaep) => self.oaep.decrypt(oaep, ciphertext, out.secret_bytes_mut(), (!label.is_empty()).then_some(label)),
+            None => self.pkcs1.decrypt(ciphertext, out.secret_bytes_mut()),
         };
         let len = decrypted.map_err(|_| UnwrapError::Rejected)?.len();
         out.truncate(len);

@@ -69,6 +69,7 @@ impl SigningKeyLoader for AwsLcSigningKeys {
                 let spki = PublicKey::EcP384(pair.public_key().as_ref()).to_spki().into();
                 Ok(Arc::new(EcSigningKey { pair, spki, algorithm: SignatureAlgorithm::EcdsaP384Sha384 }))
             }
+            PrivateKeyKind::EcP521 | PrivateKeyKind::X25519 => Err(CryptoError::Unsupported("signing with a P-521 or X25519 key")),
         }
     }
 

@@ -55,7 +55,11 @@ impl DecryptionKey for RemoteDecryptionKey {
     async fn unwrap(&self, request: &UnwrapRequest) -> Result<SecretBytes, UnwrapError> {
         self.uses.fetch_add(1, Ordering::SeqCst);
         Yield::default().await;
-        let again = UnwrapRequest::new(request.algorithm(), request.ciphertext().to_vec());
+        // What a token that only does RSA would do: take the request apart and build its own.
+        let UnwrapRequest::KeyTransport { algorithm, ciphertext, label, .. } = request else {
+            return Err(UnwrapError::Unsupported("key agreement"));
+        };
+        let again = UnwrapRequest::with_label(*algorithm, ciphertext.clone(), label.clone());
         self.token.unwrap(&again).await
     }
 }
