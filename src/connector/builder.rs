@@ -12,7 +12,7 @@ use super::inner::{Inner, Known, Options};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::{Event, EventId};
 use crate::flow::seal::Sealer;
-use crate::flow::{Context, Finding, FlowSpec};
+use crate::flow::{Context, Finding, FlowSpec, module_findings};
 use crate::health::{CountingSink, HealthConfig};
 use crate::ids::{InstanceId, TenantId};
 use crate::limits::Limits;
@@ -220,10 +220,14 @@ impl ConnectorBuilder {
         self
     }
 
-    /// Refuses to build unless every needed slot is filled by a validated FIPS module.
+    /// Restricts the provider to what FIPS approves ([`CryptoProvider::fips_approved_only`]), and refuses to build unless every needed slot
+    /// is filled by a FIPS module and every key that is given says that it is inside one. `docs/fips.md` tells what remains possible.
+    ///
+    /// Imported keys are found later: one that is outside of a module fails its request.
     #[must_use]
     pub fn require_fips(mut self) -> Self {
         self.fips = Fips::Required;
+        self.provider = self.provider.fips_approved_only().fips_keys_only();
         self
     }
 
@@ -303,11 +307,8 @@ impl ConnectorBuilder {
         if self.fips == Fips::Required {
             let mut needed: BTreeSet<SlotName> = OWN_SLOTS.into();
             needed.extend(self.flows.iter().flat_map(|spec| spec.worker.required_slots()));
-            for slot in needed.into_iter().filter(|slot| self.provider.has(*slot) && !self.provider.slot_is_fips(*slot)) {
-                let problem = format!("`require_fips` was called, but `{}` fills it from outside a FIPS module", self.provider.name());
-                let remedy = "enable the FIPS module of the backend in your own manifest, or replace the slot";
-                findings.push(Finding::new(format!("provider.{}", slot.as_str()), problem, remedy));
-            }
+            let keys = self.flows.iter().flat_map(|spec| spec.worker.keys_outside_fips());
+            findings.extend(module_findings(&self.provider, needed, keys));
         }
         findings
     }

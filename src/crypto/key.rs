@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 
-use super::{KeyTransportAlgorithm, SignatureAlgorithm};
+use super::{CryptoError, KeyTransportAlgorithm, SignatureAlgorithm};
 use crate::secret::SecretBytes;
 
 /// Why a key did not sign.
@@ -16,6 +16,9 @@ pub enum SignError {
     /// The key cannot sign with this algorithm; another one may work.
     #[error("the key does not sign with {0:?}")]
     Unsupported(SignatureAlgorithm),
+    /// The provider that loaded the key is restricted, and refuses the algorithm.
+    #[error(transparent)]
+    NotApproved(#[from] CryptoError),
     /// The key or its token refused for good.
     #[error("the signing key refused to sign")]
     Rejected,
@@ -38,7 +41,7 @@ pub trait SigningKey: Debug + Send + Sync {
         false
     }
 
-    /// Whether the key lives in a validated FIPS module.
+    /// Whether the key lives in a validated FIPS module, and is used there for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -126,6 +129,9 @@ pub enum UnwrapError {
     /// an algorithm that its token lacks. Must not depend on the ciphertext.
     #[error("the decryption key cannot do {0}")]
     Unsupported(&'static str),
+    /// The provider that loaded the key is restricted, and refuses the algorithm; says nothing about the ciphertext.
+    #[error(transparent)]
+    NotApproved(#[from] CryptoError),
     /// The token or service could not be reached; try later.
     #[error("the decryption key is unavailable")]
     Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
@@ -144,7 +150,7 @@ pub trait DecryptionKey: Debug + Send + Sync {
         false
     }
 
-    /// Whether the key lives in a validated FIPS module.
+    /// Whether the key lives in a validated FIPS module, and is used there for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }

@@ -6,6 +6,7 @@
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc_rs;
 mod constant_time;
+mod fips;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod hmac;
 mod key;
@@ -22,7 +23,10 @@ mod ring_and_aws_lc_rs;
 #[cfg(all(feature = "scrypt", any(feature = "ring", feature = "aws-lc-rs")))]
 mod scrypt;
 mod slots;
-#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+#[cfg_attr(
+    not(any(feature = "ring", feature = "aws-lc-rs")),
+    allow(dead_code, reason = "without a backend only public keys are looked at")
+)]
 mod spki;
 
 pub use constant_time::constant_time_eq;
@@ -30,9 +34,9 @@ pub use key::{DecryptionKey, SignError, SigningKey, UnwrapError, UnwrapRequest, 
 pub use pkcs12_kdf::pkcs12_kdf;
 pub use provider::{CryptoProvider, MissingSlot, SlotName};
 pub use slots::{
-    Aead, AeadAlgorithm, ContentCipher, ContentCipherAlgorithm, CryptoError, DecryptionKeyLoader, Digest, DigestAlgorithm, DigestOutput,
-    Hmac, KeyAgreement, KeyGeneration, KeyTransport, KeyTransportAlgorithm, KeyWrap, Pbkdf2, Scrypt, ScryptParameters, SecureRandom,
-    SignatureAlgorithm, SignatureVerification, SigningKeyLoader,
+    Aead, AeadAlgorithm, ContentCipher, ContentCipherAlgorithm, CryptoError, DecryptionKeyLoader, Digest, DigestAlgorithm, DigestKdf,
+    DigestOutput, Hmac, KeyAgreement, KeyGeneration, KeyTransport, KeyTransportAlgorithm, KeyWrap, Pbkdf2, Scrypt, ScryptParameters,
+    SecureRandom, SignatureAlgorithm, SignatureVerification, SigningKeyLoader,
 };
 
 /// What RSA keys of both backends sign with, preferred first.

@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{CryptoError, Digest, DigestAlgorithm, DigestOutput};
+use super::{CryptoError, Digest, DigestAlgorithm, DigestKdf, DigestOutput};
 
 /// Derives `out` from a password after RFC 7292 appendix B.2.
 ///
@@ -11,7 +11,7 @@ use super::{CryptoError, Digest, DigestAlgorithm, DigestOutput};
 ///
 /// # Errors
 /// [`CryptoError::InvalidArgument`] for zero iterations or an `id` other than 1, 2 and 3; [`CryptoError::Unsupported`] when the digest
-/// slot lacks the algorithm.
+/// slot lacks the algorithm; [`CryptoError::NotApproved`] over the digest slot of a provider that is restricted to what FIPS approves.
 pub fn pkcs12_kdf(
     digest: &dyn Digest,
     algorithm: DigestAlgorithm,
@@ -21,6 +21,7 @@ pub fn pkcs12_kdf(
     iterations: u32,
     out: &mut [u8],
 ) -> Result<(), CryptoError> {
+    digest.permits(DigestKdf::Pkcs12)?;
     if iterations == 0 {
         return Err(CryptoError::InvalidArgument("the PKCS#12 key derivation needs at least one iteration"));
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Aead, ContentCipher, DecryptionKeyLoader, Digest, Hmac, KeyAgreement, KeyGeneration, KeyTransport, KeyWrap, Pbkdf2, Scrypt,
-    SecureRandom, SignatureVerification, SigningKeyLoader,
+    Aead, ContentCipher, CryptoError, DecryptionKeyLoader, Digest, Hmac, KeyAgreement, KeyGeneration, KeyTransport, KeyTransportAlgorithm,
+    KeyWrap, Pbkdf2, Scrypt, SecureRandom, SignatureAlgorithm, SignatureVerification, SigningKeyLoader, fips,
 };
 
 macro_rules! slots {
@@ -35,6 +35,8 @@ macro_rules! slots {
         #[derive(Debug, Clone)]
         pub struct CryptoProvider {
             name: &'static str,
+            restriction: Restriction,
+            keys: Keys,
             $($name: Option<Arc<dyn $trait>>,)*
         }
 
@@ -42,7 +44,7 @@ macro_rules! slots {
             /// A provider without any slot filled; `name` appears in error messages.
             #[must_use]
             pub const fn empty(name: &'static str) -> Self {
-                Self { name, $($name: None,)* }
+                Self { name, restriction: Restriction::None, keys: Keys::Any, $($name: None,)* }
             }
 
             /// The name given by the constructor.
@@ -59,7 +61,22 @@ macro_rules! slots {
                 }
             }
 
-            /// Whether the slot is filled by a validated FIPS module.
+            /// Restricts the provider to what FIPS approves: everything else is refused with [`CryptoError::NotApproved`], which says
+            /// what to do instead. Slots that are replaced later are restricted as well. Cannot be undone.
+            ///
+            /// This says which algorithms may be used, not who does them: that is [`slot_is_fips`](Self::slot_is_fips).
+            /// `docs/fips.md` has the table of what is refused and what remains.
+            #[must_use]
+            pub fn fips_approved_only(mut self) -> Self {
+                if self.restriction == Restriction::None {
+                    self.restriction = Restriction::FipsApproved;
+                    $(self.$name = self.$name.map(fips::$name);)*
+                    self.scrypt = Some(Arc::new(fips::RefusedScrypt));
+                }
+                self
+            }
+
+            /// Whether the slot is filled by a validated FIPS module, for the algorithms that FIPS approves.
             #[must_use]
             pub fn slot_is_fips(&self, slot: SlotName) -> bool {
                 match slot {
@@ -79,12 +96,88 @@ macro_rules! slots {
                 /// Replaces this slot.
                 #[must_use]
                 pub fn $with(mut self, slot: Arc<dyn $trait>) -> Self {
-                    self.$name = Some(slot);
+                    self.$name = Some(match self.restriction {
+                        Restriction::None => slot,
+                        Restriction::FipsApproved => fips::$name(slot),
+                    });
                     self
                 }
             )*
         }
     };
+}
+
+/// What a provider does of all that its slots could.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Restriction {
+    None,
+    FipsApproved,
+}
+
+/// Which private keys of others are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    Any,
+    InsideFipsModules,
+}
+
+impl CryptoProvider {
+    /// Refuses private keys that do not say that they are inside a FIPS module, where they are found at run time.
+    pub(crate) fn fips_keys_only(mut self) -> Self {
+        self.keys = Keys::InsideFipsModules;
+        self
+    }
+
+    /// Whether a key whose `fips` says this may be used.
+    #[cfg(feature = "import")]
+    pub(crate) fn permits_key(&self, fips: bool) -> Result<(), CryptoError> {
+        if fips || self.keys == Keys::Any {
+            return Ok(());
+        }
+        Err(CryptoError::NotApproved {
+            what: "a private key that does not say that it is inside a FIPS module",
+            instead: "load it with a provider whose slots are inside one, or let the key's own `fips` say so",
+        })
+    }
+
+    /// Whether [`fips_approved_only`](Self::fips_approved_only) was called.
+    #[must_use]
+    pub fn is_fips_approved_only(&self) -> bool {
+        self.restriction == Restriction::FipsApproved
+    }
+
+    /// Whether a key, wherever it is, may be asked to decrypt what was encrypted so. Asked by whatever opens messages, before the key is.
+    ///
+    /// # Errors
+    /// [`CryptoError::NotApproved`] when the provider is restricted to what FIPS approves.
+    pub fn permits_decryption(&self, algorithm: KeyTransportAlgorithm) -> Result<(), CryptoError> {
+        match self.restriction {
+            Restriction::None => Ok(()),
+            Restriction::FipsApproved => fips::approve_key_transport(algorithm),
+        }
+    }
+
+    /// Whether a key with this SubjectPublicKeyInfo, wherever it is, may be asked to agree on a secret.
+    ///
+    /// # Errors
+    /// [`CryptoError::NotApproved`] when the provider is restricted to what FIPS approves; [`CryptoError::InvalidKey`] for a malformed key.
+    pub fn permits_agreement(&self, spki: &[u8]) -> Result<(), CryptoError> {
+        match self.restriction {
+            Restriction::None => Ok(()),
+            Restriction::FipsApproved => fips::approve_agreement_key(spki),
+        }
+    }
+
+    /// Whether a key, wherever it is, may be asked to sign so. Asked by whatever signs messages, before the key is.
+    ///
+    /// # Errors
+    /// [`CryptoError::NotApproved`] when the provider is restricted to what FIPS approves.
+    pub fn permits_signing(&self, algorithm: SignatureAlgorithm) -> Result<(), CryptoError> {
+        match self.restriction {
+            Restriction::None => Ok(()),
+            Restriction::FipsApproved => fips::approve_signature(algorithm),
+        }
+    }
 }
 
 slots! {

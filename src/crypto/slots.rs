@@ -24,6 +24,16 @@ pub enum CryptoError {
     /// An argument has the wrong length or is out of range.
     #[error("invalid argument to a crypto operation: {0}")]
     InvalidArgument(&'static str),
+    /// The provider is restricted to what FIPS approves, and this is not; see [`CryptoProvider::fips_approved_only`].
+    ///
+    /// [`CryptoProvider::fips_approved_only`]: super::CryptoProvider::fips_approved_only
+    #[error("{what} is not approved by FIPS, and the crypto provider is restricted to what is; {instead}")]
+    NotApproved {
+        /// What was asked for.
+        what: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
     /// The operation failed; verification and decryption say no more than this.
     #[error("the crypto operation failed")]
     Failed,
@@ -257,10 +267,20 @@ pub trait SecureRandom: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::Failed`] when the system's generator fails.
     fn fill(&self, out: &mut [u8]) -> Result<(), CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
+}
+
+/// Password derivations that this crate builds over the digest slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DigestKdf {
+    /// The derivation of PKCS#12 (RFC 7292 appendix B).
+    Pkcs12,
+    /// PBKDF1 (RFC 8018 section 5.1).
+    Pbkdf1,
 }
 
 /// Digests over parts, as if they were one message.
@@ -270,7 +290,15 @@ pub trait Digest: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::Unsupported`] when the algorithm is missing.
     fn digest(&self, algorithm: DigestAlgorithm, parts: &[&[u8]]) -> Result<DigestOutput, CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether keys may be derived from passwords over this slot in this way.
+    ///
+    /// # Errors
+    /// [`CryptoError::NotApproved`] when the provider is restricted to what FIPS approves.
+    fn permits(&self, kdf: DigestKdf) -> Result<(), CryptoError> {
+        let _ = kdf;
+        Ok(())
+    }
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -283,7 +311,7 @@ pub trait Hmac: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::Unsupported`] when the algorithm is missing.
     fn hmac(&self, algorithm: DigestAlgorithm, key: &[u8], parts: &[&[u8]]) -> Result<DigestOutput, CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -296,7 +324,7 @@ pub trait Pbkdf2: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::Unsupported`] for the PRF, [`CryptoError::InvalidArgument`] for zero iterations.
     fn derive(&self, prf: DigestAlgorithm, password: &[u8], salt: &[u8], iterations: u32, out: &mut [u8]) -> Result<(), CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -309,7 +337,7 @@ pub trait Scrypt: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::InvalidArgument`] for parameters that RFC 7914 forbids.
     fn derive(&self, parameters: ScryptParameters, password: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -319,6 +347,13 @@ pub trait Scrypt: Debug + Send + Sync {
 pub trait ContentCipher: Debug + Send + Sync {
     /// Whether the algorithm is implemented.
     fn supports(&self, algorithm: ContentCipherAlgorithm) -> bool;
+    /// As `supports`, with the reason.
+    ///
+    /// # Errors
+    /// [`CryptoError::Unsupported`]; [`CryptoError::NotApproved`] when the provider is restricted to what FIPS approves.
+    fn check(&self, algorithm: ContentCipherAlgorithm) -> Result<(), CryptoError> {
+        if self.supports(algorithm) { Ok(()) } else { Err(CryptoError::Unsupported("the content cipher")) }
+    }
     /// Pads (PKCS#7) and encrypts.
     ///
     /// # Errors
@@ -329,7 +364,7 @@ pub trait ContentCipher: Debug + Send + Sync {
     /// # Errors
     /// As for `encrypt`; [`CryptoError::Failed`] for every fault of the ciphertext.
     fn decrypt(&self, algorithm: ContentCipherAlgorithm, key: &[u8], iv: &[u8], ciphertext: &[u8]) -> Result<SecretBytes, CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -342,6 +377,26 @@ pub trait Aead: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::Unsupported`], or [`CryptoError::InvalidArgument`] for a wrong key or nonce length.
     fn seal(&self, algorithm: AeadAlgorithm, key: &[u8], nonce: &[u8], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoError>;
+    /// Encrypts under a random nonce; gives it, and the ciphertext with its tag. At most 2^32 times under one key
+    /// (NIST SP 800-38D section 8.3).
+    ///
+    /// An implementation inside a FIPS module draws the nonce there: the module counts no other nonce as approved. By default it comes
+    /// from `random`, the provider's slot.
+    ///
+    /// # Errors
+    /// As for `seal`, and those of `random`.
+    fn seal_with_random_nonce(
+        &self,
+        algorithm: AeadAlgorithm,
+        key: &[u8],
+        random: &dyn SecureRandom,
+        aad: &[u8],
+        plaintext: &[u8],
+    ) -> Result<([u8; 12], Vec<u8>), CryptoError> {
+        let mut nonce = [0; 12];
+        random.fill(&mut nonce)?;
+        Ok((nonce, self.seal(algorithm, key, &nonce, aad, plaintext)?))
+    }
     /// Checks the tag and decrypts.
     ///
     /// # Errors
@@ -354,7 +409,7 @@ pub trait Aead: Debug + Send + Sync {
         aad: &[u8],
         ciphertext_and_tag: &[u8],
     ) -> Result<SecretBytes, CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -372,7 +427,7 @@ pub trait KeyWrap: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::Failed`] when the integrity check fails.
     fn unwrap(&self, kek: &[u8], wrapped: &[u8]) -> Result<SecretBytes, CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -386,7 +441,7 @@ pub trait KeyAgreement: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::Unsupported`] for the curve, [`CryptoError::InvalidKey`] for a bad point.
     fn agree_ephemeral(&self, recipient_spki: &[u8]) -> Result<(Vec<u8>, SecretBytes), CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -399,7 +454,7 @@ pub trait KeyGeneration: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::Unsupported`] for the algorithm, [`CryptoError::Failed`] when the generator fails.
     fn generate(&self, algorithm: KeyAlgorithm) -> Result<PrivateKeyPkcs8, CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -412,7 +467,7 @@ pub trait SignatureVerification: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::Failed`] when it does not verify; [`CryptoError::Unsupported`] for the algorithm.
     fn verify(&self, algorithm: SignatureAlgorithm, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -422,12 +477,19 @@ pub trait SignatureVerification: Debug + Send + Sync {
 pub trait KeyTransport: Debug + Send + Sync {
     /// Whether the algorithm is implemented.
     fn supports(&self, algorithm: KeyTransportAlgorithm) -> bool;
+    /// As `supports`, with the reason.
+    ///
+    /// # Errors
+    /// [`CryptoError::Unsupported`]; [`CryptoError::NotApproved`] when the provider is restricted to what FIPS approves.
+    fn check(&self, algorithm: KeyTransportAlgorithm) -> Result<(), CryptoError> {
+        if self.supports(algorithm) { Ok(()) } else { Err(CryptoError::Unsupported("the key transport")) }
+    }
     /// Encrypts `secret` to the key in `spki` (SubjectPublicKeyInfo DER).
     ///
     /// # Errors
     /// [`CryptoError::InvalidKey`] for keys under 2048 bits or not RSA, [`CryptoError::InvalidArgument`] when the secret is too long.
     fn encrypt(&self, algorithm: KeyTransportAlgorithm, spki: &[u8], secret: &[u8]) -> Result<Vec<u8>, CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -440,7 +502,7 @@ pub trait SigningKeyLoader: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::InvalidKey`] when it is malformed, inconsistent or of an unsupported size.
     fn load(&self, key: &PrivateKeyPkcs8) -> Result<Arc<dyn SigningKey>, CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }
@@ -453,7 +515,7 @@ pub trait DecryptionKeyLoader: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::InvalidKey`] when it is malformed, inconsistent or of an unsupported size.
     fn load(&self, key: &PrivateKeyPkcs8) -> Result<Arc<dyn DecryptionKey>, CryptoError>;
-    /// Whether the implementation runs inside a validated FIPS module.
+    /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false
     }

@@ -4,6 +4,7 @@
 //! answers [`Step::Commit`] and is called again once the state is stored: *journal before effect* is the engine's loop, not a habit.
 
 pub(crate) mod credential;
+mod fips;
 #[cfg(feature = "scep")]
 pub(crate) mod record;
 pub(crate) mod seal;
@@ -19,6 +20,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
 
+#[cfg(any(feature = "pkcs", feature = "import"))]
+pub(crate) use fips::envelope_findings;
+pub(crate) use fips::module_findings;
 pub use settings::{Finding, QueueSettings};
 
 use crate::crypto::{CryptoProvider, SlotName};
@@ -189,6 +193,10 @@ pub(crate) trait Worker: Debug + Send + Sync {
     fn required_slots(&self) -> Vec<SlotName>;
     /// What is wrong with its configuration, beside its [`QueueSettings`] and missing slots, which the builder checks.
     fn findings(&self, provider: &CryptoProvider) -> Vec<Finding>;
+    /// The settings that hold a private key which does not say that it is inside a FIPS module.
+    fn keys_outside_fips(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// The CAs that it uses and what they can do, for the guarantees.
     fn authorities(&self) -> Vec<(CaName, CaCapabilities)> {
         Vec::new()

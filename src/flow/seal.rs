@@ -44,10 +44,13 @@ impl Sealer {
     /// Seals the content of this row.
     pub(crate) fn seal(&self, row: RowKey, content: &[u8]) -> Result<SealedBlob, SealError> {
         // A random nonce under one key: fine for 2^32 rows (NIST SP 800-38D section 8.3).
-        let mut blob = vec![VERSION; 1 + NONCE];
-        self.provider.random()?.fill(&mut blob[1..]).map_err(|_| SealError::Crypto)?;
-        let sealed = self.provider.aead()?.seal(ALGORITHM, self.key.secret_bytes(), &blob[1..], &bound_to(row), content);
-        blob.extend_from_slice(&sealed.map_err(|_| SealError::Crypto)?);
+        let (random, aead) = (self.provider.random()?, self.provider.aead()?);
+        let sealed = aead.seal_with_random_nonce(ALGORITHM, self.key.secret_bytes(), random, &bound_to(row), content);
+        let (nonce, ciphertext) = sealed.map_err(|_| SealError::Crypto)?;
+        let mut blob = Vec::with_capacity(1 + NONCE + ciphertext.len());
+        blob.push(VERSION);
+        blob.extend_from_slice(&nonce);
+        blob.extend_from_slice(&ciphertext);
         Ok(SealedBlob::new(blob))
     }
 

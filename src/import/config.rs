@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::run::ImportWorker;
 use super::step::Accepts;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm};
-use crate::flow::{Finding, FlowSpec, KEY_TIMEOUT, QueueSettings, key_timeout_finding};
+use crate::flow::{Finding, FlowSpec, KEY_TIMEOUT, QueueSettings, envelope_findings, key_timeout_finding};
 use crate::message::enveloped::LegacyCiphers;
 use crate::policy::RecipientPolicy;
 use crate::ports::{DecryptionKeys, ImportPayload, IntuneQueue};
@@ -117,18 +117,19 @@ impl ImportConfig {
                 "use AES-256-CBC, or opt in by `ImportConfig::dangerous_allow_triple_des_envelopes`",
             ));
         }
-        if !provider.content_cipher().is_ok_and(|slot| slot.supports(self.cipher)) {
+        findings.extend(envelope_findings("import", provider, self.cipher, self.transport));
+        if self.legacy == LegacyCiphers::AllowTripleDes && provider.is_fips_approved_only() {
             findings.push(Finding::new(
-                "import.envelope",
-                format!("the crypto provider `{}` cannot encrypt with {:?}", provider.name(), self.cipher),
-                "use another cipher, or a provider that has it (3DES needs the feature `legacy-ciphers`)",
+                "import.triple_des",
+                "3DES is allowed for envelopes, but the crypto provider is restricted to what FIPS approves",
+                "leave out `ImportConfig::dangerous_allow_triple_des_envelopes`",
             ));
         }
-        if !provider.key_transport().is_ok_and(|slot| slot.supports(self.transport)) {
+        if self.accepts.pkcs1 && provider.permits_decryption(KeyTransportAlgorithm::RsaPkcs1v15).is_err() {
             findings.push(Finding::new(
-                "import.envelope",
-                format!("the crypto provider `{}` cannot encrypt with {:?}", provider.name(), self.transport),
-                "use another key transport, or a provider that has it",
+                "import.pkcs1_passwords",
+                "passwords encrypted with RSAES-PKCS1-v1_5 are accepted, but the crypto provider is restricted to what FIPS approves",
+                "leave out `ImportConfig::dangerous_accept_pkcs1_passwords`, and have the files uploaded with OAEP",
             ));
         }
         findings.extend(key_timeout_finding("import", self.key_timeout));

@@ -135,6 +135,9 @@ impl ImportTask {
         key: Arc<dyn DecryptionKey>,
         legacy: LegacyPadding,
     ) -> Result<(Attempt, Option<Password>), Step> {
+        if let Err(error) = context.provider.permits_key(key.fips()) {
+            return Ok((Attempt::Failed(usage(&CmsError::from(error))), None));
+        }
         // Drawn before anything is decrypted.
         let opening = PasswordOpening::new(self.request.encrypted_password.clone(), self.request.padding, legacy, &context.provider)
             .map_err(|error| Step::Failed(usage(&error)))?;

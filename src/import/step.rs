@@ -66,6 +66,8 @@ pub(super) fn judge(opened: Opened, decrypted: bool, accepts: Accepts) -> Attemp
         Opened::Unauthenticated if decrypted && accepts.unauthenticated_pfx => return Attempt::Good,
         // Not told from a wrong password: without the opt-in `file` refuses such a file before any key is used.
         Opened::MacVerified | Opened::Unauthenticated => return Attempt::Rejected,
+        // It would say that the key did decrypt, to whoever sent the request.
+        Opened::Not(PfxError::Crypto(error)) if error.tells_of_the_password() => return Attempt::Rejected,
         Opened::Not(error) => error,
     };
     match error.kind() {

@@ -102,7 +102,10 @@ impl CmsError {
         match self {
             Self::Malformed(_) | Self::ContentType(_) | Self::Detached => CmsErrorKind::Malformed,
             Self::Limit(_) => CmsErrorKind::LimitExceeded,
-            Self::UnsupportedAlgorithm { .. } | Self::WeakAlgorithm(_) => CmsErrorKind::UnsupportedAlgorithm,
+            Self::UnsupportedAlgorithm { .. }
+            | Self::WeakAlgorithm(_)
+            | Self::Crypto(CryptoError::NotApproved { .. })
+            | Self::Sign(SignError::NotApproved(_)) => CmsErrorKind::UnsupportedAlgorithm,
             Self::NotARecipient | Self::SignerNotFound => CmsErrorKind::WrongParty,
             Self::Decryption => CmsErrorKind::Decryption,
             Self::Signature | Self::NotSigned => CmsErrorKind::Signature,
@@ -139,6 +142,7 @@ pub(crate) fn rejected_or_unavailable<T>(unwrapped: Result<T, UnwrapError>) -> R
         Err(UnwrapError::Unavailable(source)) => Err(CmsError::KeyUnavailable(source)),
         // Says nothing about the ciphertext: the key would have refused any.
         Err(UnwrapError::Unsupported(what)) => Err(CmsError::KeyUnsuitable(what)),
+        Err(UnwrapError::NotApproved(error)) => Err(CmsError::Crypto(error)),
         Err(UnwrapError::Rejected) => Ok(None),
     }
 }

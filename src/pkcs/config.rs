@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::run::PkcsWorker;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm};
-use crate::flow::{Finding, FlowSpec, QueueSettings};
+use crate::flow::{Finding, FlowSpec, QueueSettings, envelope_findings};
 use crate::ids::CaName;
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
@@ -165,15 +165,7 @@ impl PkcsConfig {
                 }
             }
         }
-        let cipher = provider.content_cipher().is_ok_and(|slot| !slot.supports(self.cipher));
-        let transport = provider.key_transport().is_ok_and(|slot| !slot.supports(self.transport));
-        if cipher || transport {
-            findings.push(Finding::new(
-                "pkcs.envelope",
-                "the crypto provider does not support the envelope's algorithms",
-                "choose others by `with_envelope`, or use another provider",
-            ));
-        }
+        findings.extend(envelope_findings("pkcs", provider, self.cipher, self.transport));
         if self.iterations.is_some_and(|iterations| !PFX_ITERATIONS.contains(&iterations)) {
             findings.push(Finding::new("pkcs.pfx_iterations", "PKCS#12 files are not written so", "set 2,000 to 1,000,000"));
         }

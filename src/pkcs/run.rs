@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::config::{Authority, PkcsConfig};
 use super::step::{Abilities, Action, Answer, Machine, Phase, Verdict};
-use crate::crypto::{ContentCipherAlgorithm, CryptoError, CryptoProvider, SignatureAlgorithm, SlotName, sign_now};
+use crate::crypto::{ContentCipherAlgorithm, CryptoError, CryptoProvider, DigestKdf, SignatureAlgorithm, SlotName, sign_now};
 use crate::event::EventId;
 use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Step, Task, Worker};
 use crate::ids::CaName;
@@ -598,6 +598,9 @@ fn make(
 ) -> Result<Made, MakeError> {
     let plan = config.issuance.plan(request, meta, now)?;
     let recipient = config.recipients.check_der(provider, limits, &request.recipient, meta.device.as_ref(), now)?;
+    if request.pfx_profile != PfxProfile::Pbmac1 {
+        provider.digest().map_err(PolicyError::from)?.permits(DigestKdf::Pkcs12).map_err(PolicyError::from)?;
+    }
     let ciphers = provider.content_cipher().map_err(PolicyError::from)?;
     if request.pfx_profile == PfxProfile::Compat && !ciphers.supports(ContentCipherAlgorithm::DesEde3Cbc) {
         return Err(

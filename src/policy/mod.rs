@@ -154,7 +154,9 @@ impl PolicyError {
         match self {
             Self::Refused(refusal) => Failure::from(refusal),
             Self::MissingSlot(error) => Failure::new(ErrorClass::Configuration, error.to_string()),
-            Self::Crypto(error @ CryptoError::Unsupported(_)) => Failure::new(ErrorClass::Configuration, error.to_string()),
+            Self::Crypto(error @ (CryptoError::Unsupported(_) | CryptoError::NotApproved { .. })) => {
+                Failure::new(ErrorClass::Configuration, error.to_string())
+            }
             Self::Crypto(error) => Failure::new(ErrorClass::Internal, error.to_string()),
         }
     }

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use super::run::RecryptWorker;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DecryptionKey, KeyTransportAlgorithm};
 use crate::flow::credential::Credential;
-use crate::flow::{Finding, FlowSpec, KEY_TIMEOUT, QueueSettings, key_timeout_finding};
+use crate::flow::{Finding, FlowSpec, KEY_TIMEOUT, QueueSettings, envelope_findings, key_timeout_finding};
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::policy::RecipientPolicy;
@@ -97,17 +97,15 @@ impl RecryptConfig {
             .collect()
     }
 
+    /// The keys that do not say that they are inside a FIPS module.
+    pub(super) fn keys_outside_fips(&self) -> Vec<String> {
+        let outside = self.keys.iter().enumerate().filter(|(_, key)| !key.key.fips());
+        outside.map(|(number, _)| format!("pkcs-recrypt.keys[{number}]")).collect()
+    }
+
     pub(super) fn findings(&self, provider: &CryptoProvider) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let cipher = provider.content_cipher().is_ok_and(|slot| !slot.supports(self.cipher));
-        let transport = provider.key_transport().is_ok_and(|slot| !slot.supports(self.transport));
-        if cipher || transport {
-            findings.push(Finding::new(
-                "pkcs-recrypt.envelope",
-                "the crypto provider does not support the envelope's algorithms",
-                "choose others by `with_envelope`, or use another provider",
-            ));
-        }
+        findings.extend(envelope_findings("pkcs-recrypt", provider, self.cipher, self.transport));
         for problem in self.recipients.problems() {
             findings.push(Finding::new(
                 "pkcs-recrypt.recipients",

@@ -62,6 +62,10 @@ impl Worker for RecryptWorker {
         self.config.findings(provider)
     }
 
+    fn keys_outside_fips(&self) -> Vec<String> {
+        self.config.keys_outside_fips()
+    }
+
     fn credentials(&self) -> Vec<Credential> {
         self.config.credentials()
     }

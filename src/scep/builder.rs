@@ -12,7 +12,7 @@ use super::config::{Admission, AlgorithmPolicy, NotificationPolicy, Persistence,
 use super::service::{Authority, Inner, KeyLocks, Service};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::flow::seal::Sealer;
-use crate::flow::{Context, Finding};
+use crate::flow::{Context, Finding, module_findings};
 use crate::ids::{CaName, InstanceId, TemplateName, TenantId};
 use crate::limits::Limits;
 use crate::message::algorithm::PublicKeyAlgorithm;
@@ -61,6 +61,14 @@ pub struct ServiceBuilder {
     limits: Limits,
     sealing_key: Option<SecretBytes>,
     issuing_authority: Option<String>,
+    fips: Fips,
+}
+
+/// Whether what is outside of a FIPS module is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fips {
+    NotAsked,
+    Required,
 }
 
 impl ServiceBuilder {
@@ -95,6 +103,7 @@ impl ServiceBuilder {
             limits: Limits::default(),
             sealing_key: None,
             issuing_authority: None,
+            fips: Fips::NotAsked,
         }
     }
 
@@ -194,6 +203,18 @@ impl ServiceBuilder {
     #[must_use]
     pub fn issuing_authority(mut self, name: impl Into<String>) -> Self {
         self.issuing_authority = Some(name.into());
+        self
+    }
+
+    /// Restricts the provider to what FIPS approves ([`CryptoProvider::fips_approved_only`]), and refuses to build unless every needed slot
+    /// is filled by a FIPS module and the keys of the RA say that they are inside one.
+    ///
+    /// Most clients of SCEP then fail: requests must be encrypted with RSAES-OAEP and AES and signed with SHA-2, and nearly all clients know
+    /// RSA PKCS#1 v1.5 alone. They get the failure `badAlg`.
+    #[must_use]
+    pub fn require_fips(mut self) -> Self {
+        self.fips = Fips::Required;
+        self.provider = self.provider.fips_approved_only().fips_keys_only();
         self
     }
 
@@ -304,6 +325,18 @@ impl ServiceBuilder {
         );
         let slots =
             [SlotName::Random, SlotName::Digest, SlotName::Verification, SlotName::ContentCipher, SlotName::KeyTransport, SlotName::Aead];
+        if self.provider.is_fips_approved_only() && self.algorithms == AlgorithmPolicy::DangerousAllow3DesAndSha1 {
+            findings.push(Finding::new(
+                "scep.algorithms",
+                "3DES and SHA-1 are allowed, but the crypto provider is restricted to what FIPS approves",
+                "leave `algorithms` at `AlgorithmPolicy::Modern`",
+            ));
+        }
+        if self.fips == Fips::Required {
+            let keys = [("signing_key", self.ra.signing_key.fips()), ("decryption_key", self.ra.decryption_key.fips())];
+            let outside = keys.into_iter().filter(|(_, fips)| !fips).map(|(setting, _)| format!("scep.ra.{setting}"));
+            findings.extend(module_findings(&self.provider, slots, outside));
+        }
         for slot in slots.into_iter().filter(|slot| !self.provider.has(*slot)) {
             let problem = format!("the crypto provider `{}` has no slot `{}`", self.provider.name(), slot.as_str());
             findings.push(Finding::new(

@@ -250,7 +250,8 @@ impl Inner {
         if incoming.message_type() != MessageType::PkcsReq {
             return refused(FailInfo::BadRequest, ErrorClass::Unsupported, "This message type is not served.");
         }
-        if !incoming.algorithms_allowed(self.algorithms) || !incoming.signer_can_decrypt() {
+        let allowed = incoming.algorithms_allowed(self.algorithms, &self.authority().decryption, &self.context.provider);
+        if !allowed || !incoming.signer_can_decrypt() {
             return refused(
                 FailInfo::BadAlg,
                 ErrorClass::Unsupported,

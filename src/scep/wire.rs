@@ -82,8 +82,12 @@ impl Incoming {
         Reply { transport: used.unwrap_or(self.reply.transport), ..self.reply.clone() }
     }
 
-    /// Whether digest and cipher are allowed. An envelope that cannot be read is let through to the one answer for it.
-    pub(super) fn algorithms_allowed(&self, policy: AlgorithmPolicy) -> bool {
+    /// Whether digest, cipher and key transport are allowed. An envelope that cannot be read is let through to the one answer for it.
+    pub(super) fn algorithms_allowed(&self, policy: AlgorithmPolicy, recipient: &Certificate, provider: &CryptoProvider) -> bool {
+        let transport = self.opening.as_ref().and_then(|opening| opening.key_transport(recipient).ok());
+        if transport.is_some_and(|transport| provider.permits_decryption(transport).is_err()) {
+            return false;
+        }
         let cipher = self.opening.as_ref().map(Opening::content_cipher);
         if matches!(cipher, Some(Err(CmsError::UnsupportedAlgorithm { .. }))) {
             return false;

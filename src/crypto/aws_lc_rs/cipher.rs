@@ -6,7 +6,7 @@ use aws_lc_rs::iv::FixedLength;
 
 use super::is_fips;
 use crate::crypto::padding::{pad, unpad};
-use crate::crypto::{Aead, AeadAlgorithm, ContentCipher, ContentCipherAlgorithm, CryptoError};
+use crate::crypto::{Aead, AeadAlgorithm, ContentCipher, ContentCipherAlgorithm, CryptoError, SecureRandom};
 use crate::secret::SecretBytes;
 
 const BLOCK: u8 = 16;
@@ -87,6 +87,33 @@ impl Aead for AwsLcAead {
         out.extend_from_slice(plaintext);
         key.seal_in_place_append_tag(nonce, aead::Aad::from(aad), &mut out).map_err(|_| CryptoError::Failed)?;
         Ok(out)
+    }
+
+    fn seal_with_random_nonce(
+        &self,
+        algorithm: AeadAlgorithm,
+        key: &[u8],
+        random: &dyn SecureRandom,
+        aad: &[u8],
+        plaintext: &[u8],
+    ) -> Result<([u8; 12], Vec<u8>), CryptoError> {
+        let native = match algorithm {
+            AeadAlgorithm::Aes128Gcm => &aead::AES_128_GCM,
+            AeadAlgorithm::Aes256Gcm => &aead::AES_256_GCM,
+            // The library draws nonces for these two only.
+            AeadAlgorithm::Aes192Gcm => {
+                let mut nonce = [0; 12];
+                random.fill(&mut nonce)?;
+                return Ok((nonce, self.seal(algorithm, key, &nonce, aad, plaintext)?));
+            }
+        };
+        let key =
+            aead::RandomizedNonceKey::new(native, key).map_err(|_| CryptoError::InvalidArgument("the AES key has the wrong length"))?;
+        // Room for the tag from the start: a growing buffer would leave plaintext behind.
+        let mut out = Vec::with_capacity(plaintext.len() + 16);
+        out.extend_from_slice(plaintext);
+        let nonce = key.seal_in_place_append_tag(aead::Aad::from(aad), &mut out).map_err(|_| CryptoError::Failed)?;
+        Ok((*nonce.as_ref(), out))
     }
 
     fn open(

@@ -25,8 +25,8 @@ use super::CryptoProvider;
 impl CryptoProvider {
     /// aws-lc-rs alone, every slot filled (scrypt only with the feature `scrypt`).
     ///
-    /// With aws-lc-rs's own feature `fips` switched on in the embedder's manifest, the slots report `fips()`,
-    /// except for the legacy ciphers.
+    /// With aws-lc-rs's own feature `fips` switched on in the embedder's manifest, the slots report `fips()`;
+    /// [`CryptoProvider::fips_approved_only`] then refuses what such a module does not count as approved.
     #[must_use]
     pub fn aws_lc_rs() -> Self {
         let provider = Self::empty("aws-lc-rs")

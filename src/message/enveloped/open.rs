@@ -5,9 +5,7 @@ use subtle::{Choice, ConditionallySelectable as _};
 use super::LegacyCiphers;
 use super::algorithm::{content_cipher, key_transport};
 use crate::codec::cms::{CertificateIdentifier, ContentInfo, EnvelopedData, RecipientInfo, oids};
-use crate::crypto::{
-    ContentCipherAlgorithm, CryptoError, CryptoProvider, DecryptionKey, KeyTransportAlgorithm, UnwrapError, UnwrapRequest,
-};
+use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DecryptionKey, KeyTransportAlgorithm, UnwrapError, UnwrapRequest};
 use crate::ids::Oid;
 use crate::limits::{Budget, Limits};
 use crate::message::certificate::Certificate;
@@ -147,10 +145,11 @@ impl Opening {
     /// What to ask the key of `recipient`: the content key encrypted to it. Draws the substitute key, before anything is decrypted.
     ///
     /// # Errors
-    /// [`CmsError::NotARecipient`], [`CmsError::UnsupportedAlgorithm`], [`CmsError::WeakAlgorithm`], [`CmsError::MissingSlot`]:
+    /// [`CmsError::NotARecipient`], [`CmsError::UnsupportedAlgorithm`], [`CmsError::WeakAlgorithm`], [`CmsError::MissingSlot`], [`CmsError::Crypto`]:
     /// whatever can be said without the key is said here.
     pub fn unwrap_request(&mut self, recipient: &Certificate, provider: &CryptoProvider) -> Result<UnwrapRequest, CmsError> {
         let (transport, encrypted_key) = self.ours(recipient)?;
+        provider.permits_decryption(transport)?;
         let request = UnwrapRequest::new(transport, encrypted_key.to_vec());
         let info = &self.enveloped.encrypted_content_info;
         let (cipher, iv, key_len) = content_cipher(&info.content_encryption_algorithm, &mut Budget::new(&self.limits))?;
@@ -160,9 +159,7 @@ impl Opening {
         if info.encrypted_content.is_none() {
             return Err(CmsError::Malformed("there is no encrypted content"));
         }
-        if !provider.content_cipher()?.supports(cipher) {
-            return Err(CmsError::Crypto(CryptoError::Unsupported("the content cipher of this message")));
-        }
+        provider.content_cipher()?.check(cipher)?;
         let mut substitute = SecretBytes::zeroed(key_len);
         provider.random()?.fill(substitute.secret_bytes_mut())?;
         self.pending = Some(Pending { cipher, iv, substitute });

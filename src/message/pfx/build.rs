@@ -8,7 +8,7 @@ use super::error::PfxError;
 use super::password;
 use super::public_key::{self, CertificateParts};
 use crate::codec::pkcs12::{ber, der, oid};
-use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DigestAlgorithm};
+use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DigestAlgorithm, DigestKdf};
 use crate::limits::{Budget, Limits};
 use crate::secret::{Password, PrivateKeyPkcs8, SecretBytes};
 use crate::terms::PfxProfile;
@@ -121,6 +121,10 @@ impl<'a> PfxBuilder<'a> {
         let certificate = self.certificate.ok_or(PfxError::InvalidInput("no certificate was given"))?;
         if !ITERATIONS.contains(&self.iterations) {
             return Err(PfxError::InvalidInput("the iteration count is outside 2,000 to 1,000,000"));
+        }
+        if self.profile != PfxProfile::Pbmac1 {
+            // A restricted provider says so before anything is done with the key.
+            provider.digest()?.permits(DigestKdf::Pkcs12)?;
         }
         let text = password.secret_str().ok_or(PfxError::InvalidInput("the password is not UTF-8"))?;
         if text.is_empty() {

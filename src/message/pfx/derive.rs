@@ -4,7 +4,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::PfxError;
 use crate::codec::pkcs12::oid;
-use crate::crypto::{CryptoError, CryptoProvider, DigestAlgorithm, ScryptParameters, pkcs12_kdf};
+use crate::crypto::{CryptoError, CryptoProvider, DigestAlgorithm, DigestKdf, ScryptParameters, pkcs12_kdf};
 use crate::limits::Budget;
 
 /// The purpose byte of RFC 7292 appendix B.3.
@@ -90,6 +90,7 @@ pub(super) fn pbkdf1(
 ) -> Result<Zeroizing<Vec<u8>>, PfxError> {
     budget.charge_kdf(u64::from(iterations))?;
     let slot = provider.digest()?;
+    slot.permits(DigestKdf::Pbkdf1)?;
     let mut value = Zeroizing::new(slot.digest(digest, &[password, salt])?.as_ref().to_vec());
     for _ in 1..iterations {
         let mut next = slot.digest(digest, &[&value])?;

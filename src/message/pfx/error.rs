@@ -17,7 +17,7 @@ pub enum PfxErrorKind {
     WrongPasswordOrDamaged,
     /// The structure of the file is broken.
     Damaged,
-    /// The file uses an algorithm that is not supported.
+    /// The file uses an algorithm that is not supported, or that a provider restricted to what FIPS approves refuses.
     UnsupportedAlgorithm,
     /// The file is protected by public keys instead of a password.
     UnsupportedMode,
@@ -171,6 +171,7 @@ impl PfxError {
             Self::Unauthenticated => PfxErrorKind::Unauthenticated,
             Self::KeyMismatch => PfxErrorKind::KeyMismatch,
             Self::InvalidInput(_) => PfxErrorKind::InvalidInput,
+            Self::Crypto(CryptoError::NotApproved { .. }) => PfxErrorKind::UnsupportedAlgorithm,
             Self::MissingSlot(_) | Self::Crypto(_) => PfxErrorKind::Crypto,
         }
     }

@@ -230,8 +230,9 @@ impl<'a> Decryptor<'a> {
         budget: &mut Budget,
     ) -> Result<SecretBytes, PfxError> {
         let slot = self.provider.content_cipher()?;
-        if !slot.supports(scheme.cipher) {
-            return Err(PfxError::not_in_provider(&scheme.cipher_oid));
+        match slot.check(scheme.cipher) {
+            Err(CryptoError::Unsupported(_)) => return Err(PfxError::not_in_provider(&scheme.cipher_oid)),
+            other => other?,
         }
         if scheme.cipher != ContentCipherAlgorithm::Rc4
             && (ciphertext.is_empty() || !ciphertext.len().is_multiple_of(scheme.cipher.iv_len()))

@@ -109,7 +109,9 @@ impl PasswordOpening {
     /// # Errors
     /// [`CmsError::WeakAlgorithm`] for retired paddings without the opt-in, [`CmsError::MissingSlot`], [`CmsError::Crypto`].
     pub fn new(ciphertext: Vec<u8>, scheme: PaddingScheme, legacy: LegacyPadding, provider: &CryptoProvider) -> Result<Self, CmsError> {
-        let request = UnwrapRequest::new(transport(scheme, legacy)?, ciphertext);
+        let transport = transport(scheme, legacy)?;
+        provider.permits_decryption(transport)?;
+        let request = UnwrapRequest::new(transport, ciphertext);
         // 24 characters of 6 random bits each: not to be guessed, and text like a real password, since the reader of the PFX tries more
         // forms of a password that is text: other bytes would be done with sooner.
         let mut substitute = SecretBytes::zeroed(24);

@@ -63,6 +63,7 @@ impl<'a> SignedBuilder<'a> {
         algorithm: SignatureAlgorithm,
         provider: &CryptoProvider,
     ) -> Result<SignedToBeSigned, CmsError> {
+        provider.permits_signing(algorithm)?;
         let digest = digest_of(algorithm);
         let digest_name = digest_oid(digest).ok_or(CryptoError::Unsupported("this digest in SignedData"))?;
         let octets = match self.content {

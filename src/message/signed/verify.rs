@@ -158,7 +158,7 @@ impl Signed {
         let verification = provider.verification()?;
         let verify = |message: &[u8]| match verification.verify(algorithm, certificate.spki(), message, &signer.signature) {
             Ok(()) => Ok(true),
-            Err(error @ CryptoError::Unsupported(_)) => Err(CmsError::Crypto(error)),
+            Err(error @ (CryptoError::Unsupported(_) | CryptoError::NotApproved { .. })) => Err(CmsError::Crypto(error)),
             Err(_) => Ok(false),
         };
         let verified = match &signer.signed_attrs {
