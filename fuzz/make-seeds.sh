@@ -55,6 +55,29 @@ printf '1.3.6.1.4.1.311.25.2' > identifiers/oid
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER -out keys/rsa.pk8 2>/dev/null
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -outform DER -out keys/ec.pk8
 for kind in rsa ec; do openssl pkey -in "keys/$kind.pk8" -inform DER -pubout -outform DER -out "keys/$kind.spki"; done
+openssl rsa -in keys/rsa.pk8 -inform DER -outform MSBLOB -out keys/rsa.capi 2>/dev/null
+openssl ec -in keys/ec.pk8 -inform DER -out keys/ec.pem 2>/dev/null
+openssl pkcs8 -topk8 -in keys/rsa.pk8 -inform DER -passout pass:fuzz -iter 2048 -out keys/rsa-encrypted.pem
+openssl rsa -in keys/rsa.pk8 -inform DER -traditional -outform DER -out "$work/rsa.pkcs1" 2>/dev/null
+# The blobs of CNG from the INTEGERs of PKCS#1: version, n, e, d, p, q, dP, dQ, qInv.
+python3 - "$work/rsa.pkcs1" <<'PYTHON'
+import struct, sys
+der, at, numbers = open(sys.argv[1], "rb").read(), 4, []
+while at < len(der):
+    length, at = der[at + 1], at + 2
+    if length > 0x80:
+        octets = length - 0x80
+        length, at = int.from_bytes(der[at:at + octets], "big"), at + octets
+    numbers.append(int.from_bytes(der[at:at + length], "big"))
+    at += length
+_, n, e, d, p, q, dp, dq, qinv = numbers
+header = lambda magic: magic + struct.pack("<5I", 2048, 3, 256, 128, 128)
+short = e.to_bytes(3, "big") + n.to_bytes(256, "big") + p.to_bytes(128, "big") + q.to_bytes(128, "big")
+rest = b"".join(x.to_bytes(128, "big") for x in (dp, dq, qinv)) + d.to_bytes(256, "big")
+open("keys/rsa.rsa2", "wb").write(header(b"RSA2") + short)
+open("keys/rsa.rsa3", "wb").write(header(b"RSA3") + short + rest)
+open("keys/rsa.rsa1", "wb").write(b"RSA1" + struct.pack("<5I", 2048, 3, 256, 0, 0) + short[:259])
+PYTHON
 printf 'operation=PKIOperation&message=MIIB+A%%2B/%%0A==' > http/get
 printf 'operation=GetCACaps&message=default' > http/caps
 printf 'operation=GetCACert' > http/cert

@@ -17,6 +17,7 @@ use intune_connector::message::csr::Csr;
 use intune_connector::message::enveloped::{CmsErrorKind, LegacyCiphers, Opening};
 use intune_connector::message::name::Name;
 use intune_connector::message::pfx;
+use intune_connector::message::private_key;
 use intune_connector::message::public_key::RsaPublicKey;
 use intune_connector::message::scep::ScepRequest;
 use intune_connector::message::signed::{LegacyDigests, Signed, VerifyOptions};
@@ -170,7 +171,7 @@ pub fn identifiers(data: &[u8]) {
     }
 }
 
-/// Private keys as PKCS#8 and public keys as SubjectPublicKeyInfo.
+/// Private and public keys: PKCS#8 and SubjectPublicKeyInfo, key blobs, PEM.
 pub fn keys(data: &[u8]) {
     let provider = provider();
     let key = PrivateKeyPkcs8::new(data.to_vec());
@@ -185,8 +186,16 @@ pub fn keys(data: &[u8]) {
             let _ = verification.verify(algorithm, data, b"message", &[1; 64]);
         }
     }
-    if let Ok(key) = RsaPublicKey::from_spki(data) {
-        let _ = (key.to_pem(), key.to_cng_public_blob());
+    if let Ok(key) = RsaPublicKey::read(data) {
+        let again = RsaPublicKey::read(&key.to_cng_public_blob()).expect("what is written is read");
+        assert_eq!((key.modulus(), key.exponent()), (again.modulus(), again.exponent()));
+        let _ = RsaPublicKey::read(key.to_pem().as_bytes()).expect("what is written is read");
+    }
+    // A blob, PEM or DER; the password is that of the seed.
+    let mut limits = Limits::default();
+    limits.kdf_iterations = 10_000;
+    if let Ok(key) = private_key::read(data, Some(&Password::from("fuzz")), &provider, &limits) {
+        private_key::read(key.secret_pkcs8_der(), None, &provider, &limits).expect("what is given is PKCS#8");
     }
 }
 

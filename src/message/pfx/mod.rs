@@ -18,6 +18,7 @@
 mod build;
 mod contents;
 mod derive;
+mod encrypted_key;
 mod error;
 mod mac;
 mod open;
@@ -34,6 +35,7 @@ pub use contents::{
     Identity, MacInfo, MacVerified, OpenedPfx, OtherBagKind, PfxAttribute, PfxCertificate, PfxContents, PfxKey, PfxOther, Protection,
     SignatureVerified, Unauthenticated,
 };
+pub(super) use encrypted_key::decrypt_private_key_info;
 pub use error::{PasswordUse, PfxError, PfxErrorKind};
 pub use open::{has_mac, open};
 pub use password::{PasswordForm, PfxPasswords};
