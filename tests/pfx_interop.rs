@@ -139,7 +139,7 @@ fn openssl_reads_the_attributes_for_windows() {
     let builder = PfxBuilder::new(PfxProfile::Modern).key(&pki.key).certificate(&pki.chain[0]);
     let builder = builder.csp_name("Microsoft Software Key Storage Provider").windows_store(WindowsStore::Machine);
     let file = pki.path("windows.pfx");
-    fs::write(&file, builder.build(&ASCII.into(), &provider()).unwrap().secret_bytes()).unwrap();
+    fs::write(&file, builder.build(&Password::from(ASCII), &provider()).unwrap().secret_bytes()).unwrap();
     let mut command = Command::new(&openssl);
     let dump = stdout(command.args(["pkcs12", "-nodes", "-passin", &format!("pass:{ASCII}"), "-in"]).arg(&file));
     assert!(dump.contains("Microsoft CSP Name: Microsoft Software Key Storage Provider"), "{dump}");

@@ -4,6 +4,7 @@
 
 use crate::limits::LimitExceeded;
 
+mod normalise;
 mod octets;
 mod oid;
 mod reader;
@@ -11,6 +12,7 @@ mod tag;
 mod tlv;
 pub mod write;
 
+pub use normalise::normalised;
 pub use octets::Octets;
 pub use oid::{dotted, oid_from_octets};
 pub use reader::{Reader, single};

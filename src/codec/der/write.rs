@@ -8,6 +8,8 @@ pub const SEQUENCE: u8 = 0x30;
 pub const SET: u8 = 0x31;
 /// BIT STRING
 pub const BIT_STRING: u8 = 0x03;
+/// OBJECT IDENTIFIER
+pub const OID: u8 = 0x06;
 /// OCTET STRING
 pub const OCTET_STRING: u8 = 0x04;
 /// UTF8String

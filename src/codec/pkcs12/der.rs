@@ -14,7 +14,7 @@ pub(crate) fn oid(dotted: &str) -> Vec<u8> {
 
 /// Identifier octets, for [`tlv`].
 pub(crate) mod ber {
-    pub(crate) use crate::codec::der::write::{SEQUENCE, SET};
+    pub(crate) use crate::codec::der::write::SET;
 
     /// `[number]`, constructed, for numbers below 31.
     pub(crate) const fn context(number: u8) -> u8 {

@@ -32,6 +32,8 @@ oids! {
     MS_CSP_NAME = "1.3.6.1.4.1.311.17.1", "Microsoft CSP name";
     MS_LOCAL_KEYSET = "1.3.6.1.4.1.311.17.2", "Microsoft local machine keyset";
     LOCAL_KEY_ID = "1.2.840.113549.1.9.21", "localKeyId";
+    JAVA_TRUSTED_KEY_USAGE = "2.16.840.1.113894.746875.1.1", "Java trusted key usage";
+    KEY_USAGE = "2.5.29.15", "keyUsage";
 
     PBE_SHA1_RC4_128 = "1.2.840.113549.1.12.1.1", "pbeWithSHAAnd128BitRC4";
     PBE_SHA1_RC4_40 = "1.2.840.113549.1.12.1.2", "pbeWithSHAAnd40BitRC4";
@@ -80,8 +82,6 @@ fn other_name(dotted: &str) -> Option<&'static str> {
     Some(match dotted {
         "1.2.840.113549.1.9.22.2" => "sdsiCertificate",
         "1.2.840.113549.1.9.23.1" => "x509CRL",
-        "2.5.29.15" => "keyUsage",
-        "2.16.840.1.113894.746875.1.1" => "Java trusted key usage",
         "1.2.840.113549.1.5.1" => "pbeWithMD2AndDES-CBC",
         "1.2.840.113549.1.5.3" => "pbeWithMD5AndDES-CBC",
         "1.2.840.113549.1.5.4" => "pbeWithMD2AndRC2-CBC",
@@ -135,18 +135,27 @@ fn other_name(dotted: &str) -> Option<&'static str> {
 
 /// The contents octets of one of the constants above.
 pub(crate) fn contents(dotted: &str) -> Vec<u8> {
-    let mut arcs = dotted.split('.').map(|arc| arc.parse::<u32>().expect("constants are dotted decimal numbers"));
-    let root = arcs.next().unwrap_or(0) * 40 + arcs.next().unwrap_or(0);
+    encoded(dotted).expect("constants are dotted decimal numbers")
+}
+
+/// The contents octets of an object identifier in dotted decimal form; `None` when it is malformed.
+pub(crate) fn encoded(dotted: &str) -> Option<Vec<u8>> {
+    let mut arcs = dotted.split('.').map(|arc| arc.parse::<u128>().ok());
+    let (root, second) = (arcs.next()??, arcs.next()??);
+    if root > 2 || (root < 2 && second > 39) {
+        return None;
+    }
     let mut out = Vec::new();
-    for arc in core::iter::once(root).chain(arcs) {
-        for shift in (0..5).rev().map(|group| group * 7) {
+    for arc in core::iter::once((root * 40).checked_add(second)).chain(arcs) {
+        let arc = arc?;
+        for shift in (0..19).rev().map(|group| group * 7) {
             if shift == 0 || arc >> shift != 0 {
                 let more = if shift == 0 { 0 } else { 0x80 };
                 out.push(((arc >> shift) & 0x7f) as u8 | more);
             }
         }
     }
-    out
+    Some(out)
 }
 
 #[cfg(test)]
@@ -160,6 +169,20 @@ mod tests {
             assert_eq!(dotted(&contents(oid)).as_deref(), Some(oid));
         }
         assert_eq!(contents(PBES2), [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 13]);
+        let uuid = "2.25.329800735698586629295641978511506172918";
+        assert_eq!(dotted(&encoded(uuid).unwrap()).as_deref(), Some(uuid));
+        for malformed in [
+            "",
+            "1",
+            "3.1",
+            "1.40",
+            "1.2.",
+            "1.-2",
+            "1.2.340282366920938463463374607431768211456",
+            "2.340282366920938463463374607431768211455",
+        ] {
+            assert_eq!(encoded(malformed), None, "{malformed}");
+        }
     }
 
     #[test]

@@ -1,63 +1,94 @@
-//! Writing a PFX: DER, one shrouded key, leaf first and then its issuers.
+//! Writing a PFX: DER, shrouded keys, each leaf first and then its issuers.
+
+mod attributes;
+mod bags;
+mod encrypt;
+mod entry;
+mod kept;
+#[cfg(all(test, feature = "ring", feature = "aws-lc-rs", feature = "legacy-ciphers"))]
+mod tests;
 
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
-use super::derive::{self, Purpose};
-use super::error::PfxError;
-use super::password;
-use super::public_key::{self, CertificateParts};
-use crate::codec::pkcs12::{ber, der, oid};
-use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DigestAlgorithm, DigestKdf};
-use crate::limits::{Budget, Limits};
-use crate::secret::{Password, PrivateKeyPkcs8, SecretBytes};
-use crate::terms::PfxProfile;
+pub use self::entry::{JavaTrust, PfxIdentity, TrustedCertificate, WindowsKeyUsage, WindowsStore};
+pub use self::kept::LeftOut;
 
-/// Writes a PFX with one key, its certificate and the chain above.
+use self::attributes::Attributes;
+use self::encrypt::Protector;
+use self::entry::{CertificatePart, KeyPart, Name};
+use self::kept::Kept;
+use super::contents::{PfxContents, PfxOther};
+use super::error::PfxError;
+use super::pairing;
+use super::password::PfxPasswords;
+use super::protection::{CertificateProtection, PfxProtection};
+use super::public_key::{self, CertificateParts};
+use crate::codec::pkcs12::{der, oid};
+use crate::crypto::{CryptoProvider, DigestAlgorithm, DigestKdf};
+use crate::secret::{PrivateKeyPkcs8, SecretBytes};
+
+/// Writes a PFX.
+///
+/// The usual file, one key with its certificate, is described by [`key`](Self::key), [`certificate`](Self::certificate) and the methods
+/// after them. [`identity`](Self::identity) adds further keys, [`trusted_certificate`](Self::trusted_certificate) certificates without a
+/// key, [`contents`](Self::contents) all that another file held.
+///
+/// ```
+/// # #[cfg(all(feature = "ring", feature = "aws-lc-rs"))] {
+/// use intune_connector::crypto::CryptoProvider;
+/// use intune_connector::limits::Limits;
+/// use intune_connector::message::pfx::{self, PfxBuilder, PfxProfile, TrustedCertificate};
+/// use intune_connector::secret::Password;
+/// use rustls_pki_types::CertificateDer;
+///
+/// let provider = CryptoProvider::ring_and_aws_lc_rs();
+/// # let root = CertificateDer::from(vec![0x30, 0]);
+/// let password = Password::from("a random one of 128 bits");
+/// let store = PfxBuilder::new(PfxProfile::Modern)
+///     .trusted_certificate(TrustedCertificate::new(&root).friendly_name("Contoso root"))
+///     .build(&password, &provider)?;
+/// let opened = pfx::open(store.secret_bytes(), &password, &provider, &Limits::default())?;
+/// assert_eq!(opened.contents().certificates[0].friendly_name.as_deref(), Some("Contoso root"));
+/// # }
+/// # Ok::<(), intune_connector::message::pfx::PfxError>(())
+/// ```
 #[derive(Debug)]
 pub struct PfxBuilder<'a> {
-    profile: PfxProfile,
+    protection: PfxProtection,
     key: Option<&'a PrivateKeyPkcs8>,
     certificate: Option<&'a CertificateDer<'a>>,
-    chain: Vec<&'a CertificateDer<'a>>,
-    friendly_name: Option<&'a str>,
-    csp_name: Option<&'a str>,
-    windows_store: WindowsStore,
-    iterations: u32,
+    /// What is said of the key and the certificate above, whichever comes first.
+    details: Vec<Detail<'a>>,
+    identities: Vec<PfxIdentity<'a>>,
+    trusted: Vec<TrustedCertificate<'a>>,
+    contents: Vec<&'a PfxContents>,
 }
 
-/// For whom Windows stores the key when it imports the file without being told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum WindowsStore {
-    /// The user who imports it: no attribute is written.
-    #[default]
-    User,
-    /// The machine: the attribute 1.3.6.1.4.1.311.17.2 is written.
-    Machine,
+#[derive(Debug, Clone)]
+enum Detail<'a> {
+    Chain(Vec<&'a CertificateDer<'a>>),
+    FriendlyName(&'a str),
+    CspName(&'a str),
+    WindowsStore(WindowsStore),
+    WindowsKeyUsage(WindowsKeyUsage),
 }
 
 /// Fewest and most iterations that are written: OpenSSL's and Windows' count, and what this crate's own default limits read.
 const ITERATIONS: core::ops::RangeInclusive<u32> = 2_000..=1_000_000;
-/// macOS is said to refuse MAC salts of 16 octets; 8 is what OpenSSL writes.
-const MAC_SALT: usize = 8;
-const PBKDF2_SALT: usize = 16;
-const PBES1_SALT: usize = 8;
 
 impl<'a> PfxBuilder<'a> {
-    /// An empty file in the profile.
+    /// An empty file in a [`PfxProfile`](super::PfxProfile), or under a [`PfxProtection`] put together by hand.
     #[must_use]
-    pub fn new(profile: PfxProfile) -> Self {
-        let iterations = profile.default_iterations();
+    pub fn new(protection: impl Into<PfxProtection>) -> Self {
         Self {
-            profile,
+            protection: protection.into(),
             key: None,
             certificate: None,
-            chain: Vec::new(),
-            friendly_name: None,
-            csp_name: None,
-            windows_store: WindowsStore::User,
-            iterations,
+            details: Vec::new(),
+            identities: Vec::new(),
+            trusted: Vec::new(),
+            contents: Vec::new(),
         }
     }
 
@@ -75,234 +106,323 @@ impl<'a> PfxBuilder<'a> {
         self
     }
 
-    /// The certificates above, the issuer of the certificate first. Written in this order.
+    /// The certificates above, as for [`PfxIdentity::chain`].
     #[must_use]
-    pub fn chain(mut self, chain: impl IntoIterator<Item = &'a CertificateDer<'a>>) -> Self {
-        self.chain = chain.into_iter().collect();
-        self
+    pub fn chain(self, chain: impl IntoIterator<Item = &'a CertificateDer<'a>>) -> Self {
+        self.detail(Detail::Chain(chain.into_iter().collect()))
     }
 
     /// The name under which devices list key and certificate. Characters beyond the basic multilingual plane cannot be written.
     #[must_use]
-    pub fn friendly_name(mut self, name: &'a str) -> Self {
-        self.friendly_name = Some(name);
-        self
+    pub fn friendly_name(self, name: &'a str) -> Self {
+        self.detail(Detail::FriendlyName(name))
     }
 
     /// The Windows provider that shall store the key, such as `Microsoft Software Key Storage Provider`; others ignore it.
     #[must_use]
-    pub fn csp_name(mut self, name: &'a str) -> Self {
-        self.csp_name = Some(name);
-        self
+    pub fn csp_name(self, name: &'a str) -> Self {
+        self.detail(Detail::CspName(name))
     }
 
     /// For whom Windows stores the key; others ignore it.
     #[must_use]
-    pub fn windows_store(mut self, store: WindowsStore) -> Self {
-        self.windows_store = store;
+    pub fn windows_store(self, store: WindowsStore) -> Self {
+        self.detail(Detail::WindowsStore(store))
+    }
+
+    /// For what old Windows providers may use the key; others ignore it.
+    #[must_use]
+    pub fn windows_key_usage(self, usage: WindowsKeyUsage) -> Self {
+        self.detail(Detail::WindowsKeyUsage(usage))
+    }
+
+    /// Adds a key with its certificate. Several keys in one file are read by Windows, NSS, Java and OpenSSL; iOS and Python's
+    /// `cryptography` see the first one only (source read, measured).
+    #[must_use]
+    pub fn identity(mut self, identity: PfxIdentity<'a>) -> Self {
+        self.identities.push(identity);
         self
     }
 
-    /// Iterations of each key derivation, MAC included: 2,000 to 1,000,000.
+    /// Adds a certificate without a key: a file of these alone is a trust store.
+    #[must_use]
+    pub fn trusted_certificate(mut self, certificate: TrustedCertificate<'a>) -> Self {
+        self.trusted.push(certificate);
+        self
+    }
+
+    /// Adds all that a file held: keys with their certificates, lone keys and certificates, bags of other types, with names and attributes.
+    ///
+    /// Certificates come out leaf first, and localKeyIds stay on keys and their certificates only. What cannot be written again makes
+    /// [`build`](Self::build) fail; [`reencrypt_pfx`](crate::message::reencrypt::reencrypt_pfx) leaves it out and names it.
+    #[must_use]
+    pub fn contents(mut self, contents: &'a PfxContents) -> Self {
+        self.contents.push(contents);
+        self
+    }
+
+    /// Iterations of each key derivation, MAC included: 2,000 to 1,000,000. For different counts see [`PfxProtection`].
     #[must_use]
     pub fn iterations(mut self, iterations: u32) -> Self {
-        self.iterations = iterations;
+        self.protection = self.protection.iterations(iterations);
         self
     }
 
-    /// Writes the file.
+    /// Writes the file: under one password, or under [`PfxPasswords::separate`] ones, which few programs can open.
     ///
     /// # Errors
-    /// [`PfxError::KeyMismatch`] when the key does not belong to the certificate; [`PfxError::InvalidInput`] when something is missing
-    /// or cannot be written; [`PfxError::UnsupportedAlgorithm`] when the provider lacks 3DES for [`PfxProfile::Compat`];
-    /// otherwise the provider's failure.
-    pub fn build(&self, password: &Password, provider: &CryptoProvider) -> Result<SecretBytes, PfxError> {
-        let key = self.key.ok_or(PfxError::InvalidInput("no private key was given"))?;
-        let certificate = self.certificate.ok_or(PfxError::InvalidInput("no certificate was given"))?;
-        if !ITERATIONS.contains(&self.iterations) {
-            return Err(PfxError::InvalidInput("the iteration count is outside 2,000 to 1,000,000"));
+    /// [`PfxError::KeyMismatch`] when a key does not belong to its certificate; [`PfxError::InvalidInput`] when something is missing
+    /// or cannot be written; [`PfxError::UnsupportedAlgorithm`] when the provider lacks a cipher, such as 3DES for
+    /// [`PfxProfile::Compat`](super::PfxProfile::Compat); otherwise the provider's failure.
+    pub fn build<'p>(&self, passwords: impl Into<PfxPasswords<'p>>, provider: &CryptoProvider) -> Result<SecretBytes, PfxError> {
+        let plan = self.plan(provider)?;
+        match plan.kept.0.first() {
+            Some(left_out) => Err(PfxError::InvalidInput(left_out.reason())),
+            None => plan.write(self.protection, passwords.into(), provider),
         }
-        if self.profile != PfxProfile::Pbmac1 {
+    }
+
+    /// Writes the file without what cannot be written again of files that were read.
+    pub(in crate::message) fn build_leaving_out(
+        &self,
+        passwords: PfxPasswords<'_>,
+        provider: &CryptoProvider,
+    ) -> Result<(SecretBytes, Vec<LeftOut>), PfxError> {
+        let plan = self.plan(provider)?;
+        let file = plan.write(self.protection, passwords, provider)?;
+        Ok((file, plan.kept.0))
+    }
+
+    fn detail(mut self, detail: Detail<'a>) -> Self {
+        self.details.push(detail);
+        self
+    }
+
+    /// All bags in their order, checked; nothing is encrypted yet.
+    fn plan(&self, provider: &CryptoProvider) -> Result<Plan, PfxError> {
+        if self.protection.all_iterations().any(|count| !ITERATIONS.contains(&count)) {
+            return Err(PfxError::InvalidInput("an iteration count is outside 2,000 to 1,000,000"));
+        }
+        if self.protection.uses_pkcs12_kdf() {
             // A restricted provider says so before anything is done with the key.
             provider.digest()?.permits(DigestKdf::Pkcs12)?;
         }
-        let text = password.secret_str().ok_or(PfxError::InvalidInput("the password is not UTF-8"))?;
-        if text.is_empty() {
-            return Err(PfxError::InvalidInput("the password is empty and would protect nothing"));
+        let identities = self.all_identities()?;
+        let mut draft = Draft { provider, plan: Plan::default(), written: Vec::new() };
+        for identity in &identities {
+            draft.identity(identity, &identities)?;
         }
-        let friendly_name = self.friendly_name.map(bmp_string).transpose()?;
-        let parts = CertificateParts::find(certificate).ok_or(PfxError::InvalidInput("the certificate is malformed"))?;
-        // The provider's loader checks the private key against its public half, so a key that merely states one does not pass.
-        if public_key::computed(key, provider)? != parts.public_key {
-            return Err(PfxError::KeyMismatch);
+        for contents in &self.contents {
+            draft.rest(contents)?;
         }
-        let local_key_id = provider.digest()?.digest(DigestAlgorithm::Sha1, &[certificate.as_ref()])?;
-        let mut identity_attributes = vec![attribute(oid::LOCAL_KEY_ID, &der::octet_string(local_key_id.as_ref()))];
-        identity_attributes.extend(friendly_name.map(|name| attribute(oid::FRIENDLY_NAME, &name)));
-        let mut key_attributes = identity_attributes.clone();
-        if let Some(name) = self.csp_name {
-            key_attributes.push(attribute(oid::MS_CSP_NAME, &bmp_string(name)?));
+        for TrustedCertificate(certificate) in &self.trusted {
+            draft.certificate(certificate, None)?;
         }
-        if self.windows_store == WindowsStore::Machine {
-            key_attributes.push(attribute(oid::MS_LOCAL_KEYSET, &[]));
+        let plan = draft.plan;
+        if plan.keys.is_empty() && plan.certificates.is_empty() && plan.others.is_empty() {
+            return Err(PfxError::InvalidInput("no private key and no certificate was given"));
         }
-        let (identity_attributes, key_attributes) = (der::set_of(identity_attributes), der::set_of(key_attributes));
-
-        let mut bags = vec![cert_bag(certificate, &identity_attributes)];
-        bags.extend(self.chain.iter().map(|certificate| cert_bag(certificate, &[])));
-        let certificates = self.encrypt(&der::tlv(ber::SEQUENCE, &[&bags.concat()]), text, provider)?;
-        let certificate_safe = encrypted_data(&certificates);
-
-        let shrouded = self.encrypt(key.secret_pkcs8_der(), text, provider)?;
-        let shrouded = der::sequence(&[&shrouded.algorithm, &der::octet_string(&shrouded.ciphertext)]);
-        let key_bag = safe_bag(oid::PKCS8_SHROUDED_KEY_BAG, &shrouded, &key_attributes);
-        let key_safe = data(&der::sequence(&[&key_bag]));
-
-        let auth_safe = der::sequence(&[&certificate_safe, &key_safe]);
-        let mac_data = self.mac_data(&auth_safe, text, provider)?;
-        Ok(SecretBytes::new(der::sequence(&[&der::integer(3), &data(&auth_safe), &mac_data])))
+        Ok(plan)
     }
 
-    fn encrypt(&self, plaintext: &[u8], password: &str, provider: &CryptoProvider) -> Result<Encrypted, PfxError> {
-        match self.profile {
-            PfxProfile::Modern | PfxProfile::Pbmac1 => self.encrypt_pbes2(plaintext, password, provider),
-            PfxProfile::Compat => self.encrypt_pbes1(plaintext, password, provider),
+    fn all_identities(&self) -> Result<Vec<PfxIdentity<'a>>, PfxError> {
+        let mut identities = Vec::new();
+        match (self.key, self.certificate) {
+            (Some(key), Some(certificate)) => {
+                let identity = PfxIdentity::new(key, certificate);
+                identities.push(self.details.iter().fold(identity, |identity, detail| match detail {
+                    Detail::Chain(chain) => identity.chain(chain.iter().copied()),
+                    Detail::FriendlyName(name) => identity.friendly_name(name),
+                    Detail::CspName(name) => identity.csp_name(name),
+                    Detail::WindowsStore(store) => identity.windows_store(*store),
+                    Detail::WindowsKeyUsage(usage) => identity.windows_key_usage(*usage),
+                }));
+            }
+            (Some(_), None) => return Err(PfxError::InvalidInput("no certificate was given")),
+            (None, Some(_)) => return Err(PfxError::InvalidInput("no private key was given")),
+            (None, None) if self.details.is_empty() => {}
+            (None, None) => return Err(PfxError::InvalidInput("no private key and no certificate was given")),
         }
+        identities.extend(self.identities.iter().cloned());
+        identities.extend(self.contents.iter().flat_map(|contents| contents.identities()).map(|identity| PfxIdentity::kept(&identity)));
+        Ok(identities)
     }
+}
 
-    /// AES-256-CBC under PBKDF2-HMAC-SHA-256, key length omitted.
-    fn encrypt_pbes2(&self, plaintext: &[u8], password: &str, provider: &CryptoProvider) -> Result<Encrypted, PfxError> {
-        let iv = random::<16>(provider)?;
-        let (key, kdf) = self.pbkdf2(password, KeyLength::Omitted, provider)?;
-        let ciphertext = provider.content_cipher()?.encrypt(ContentCipherAlgorithm::Aes256Cbc, &key, &iv, plaintext)?;
-        let cipher = der::sequence(&[&der::oid(oid::AES_256_CBC), &der::octet_string(&iv)]);
-        Ok(Encrypted { algorithm: der::sequence(&[&der::oid(oid::PBES2), &der::sequence(&[&kdf, &cipher])]), ciphertext })
-    }
+/// The bags of a file, ready to be encrypted.
+#[derive(Default)]
+struct Plan {
+    keys: Vec<KeyBag>,
+    certificates: Vec<Zeroizing<Vec<u8>>>,
+    others: Vec<Zeroizing<Vec<u8>>>,
+    kept: Kept,
+}
 
-    /// A key of 32 bytes and the AlgorithmIdentifier of its derivation: PRF explicit, with NULL parameters.
-    fn pbkdf2(&self, password: &str, key_length: KeyLength, provider: &CryptoProvider) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), PfxError> {
-        const LENGTH: u8 = 32;
-        let salt = random::<PBKDF2_SALT>(provider)?;
-        // What is written costs what the caller asked for: the budget only guards reading.
-        let mut own = Budget::new(&Limits::default());
-        let password = password.as_bytes();
-        let key = derive::pbkdf2(provider, DigestAlgorithm::Sha256, password, &salt, self.iterations, usize::from(LENGTH), &mut own)?;
-        let prf = der::sequence(&[&der::oid(oid::HMAC_SHA256), &der::null()]);
-        let length = match key_length {
-            KeyLength::Omitted => Vec::new(),
-            KeyLength::Written => der::integer(u32::from(LENGTH)),
+struct KeyBag {
+    pkcs8: Zeroizing<Vec<u8>>,
+    attributes: Vec<u8>,
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    provider: &'a CryptoProvider,
+    plan: Plan,
+    /// Certificates that the plan holds: each is written once.
+    written: Vec<&'a CertificateDer<'a>>,
+}
+
+impl<'a> Draft<'a> {
+    fn identity(&mut self, identity: &'a PfxIdentity<'a>, all: &[PfxIdentity<'a>]) -> Result<(), PfxError> {
+        check_key(identity, self.provider)?;
+        let leaf = identity.leaf.der;
+        // One id on several pairs would link a key to a certificate that is not its own.
+        let is_own = |id: &&[u8]| all.iter().all(|other| other.local_key_id != Some(*id) || other.leaf.der == leaf);
+        let local_key_id = match identity.local_key_id.filter(is_own) {
+            Some(id) => id.to_vec(),
+            None => self.provider.digest()?.digest(DigestAlgorithm::Sha1, &[leaf.as_ref()])?.as_ref().to_vec(),
         };
-        let parameters = der::sequence(&[&der::octet_string(&salt), &der::integer(self.iterations), &length, &prf]);
-        Ok((key, der::sequence(&[&der::oid(oid::PBKDF2), &parameters])))
-    }
-
-    fn encrypt_pbes1(&self, plaintext: &[u8], password: &str, provider: &CryptoProvider) -> Result<Encrypted, PfxError> {
-        let cipher = provider.content_cipher()?;
-        if !cipher.supports(ContentCipherAlgorithm::DesEde3Cbc) {
-            return Err(PfxError::not_in_provider(oid::PBE_SHA1_3DES));
+        self.certificate(&identity.leaf, Some(&local_key_id))?;
+        for above in in_order(identity) {
+            if all.iter().all(|other| other.leaf.der != above.der) {
+                self.certificate(above, None)?;
+            }
         }
-        let salt = random::<PBES1_SALT>(provider)?;
-        let password = password::bmp(password, true);
-        let derive = |purpose, len| derive::pkcs12(provider, DigestAlgorithm::Sha1, purpose, &password, &salt, self.iterations, len);
-        let key = derive(Purpose::EncryptionKey, 24)?;
-        let iv = derive(Purpose::InitialisationVector, 8)?;
-        let ciphertext = cipher.encrypt(ContentCipherAlgorithm::DesEde3Cbc, &key, &iv, plaintext)?;
-        let parameters = der::sequence(&[&der::octet_string(&salt), &der::integer(self.iterations)]);
-        Ok(Encrypted { algorithm: der::sequence(&[&der::oid(oid::PBE_SHA1_3DES), &parameters]), ciphertext })
-    }
-
-    /// The MAC's count equals the encryption's: a smaller one would be where the password is guessed.
-    fn mac_data(&self, auth_safe: &[u8], password: &str, provider: &CryptoProvider) -> Result<Vec<u8>, PfxError> {
-        match self.profile {
-            PfxProfile::Modern => self.pkcs12_mac(DigestAlgorithm::Sha256, auth_safe, password, provider),
-            PfxProfile::Compat => self.pkcs12_mac(DigestAlgorithm::Sha1, auth_safe, password, provider),
-            PfxProfile::Pbmac1 => self.pbmac1(auth_safe, password, provider),
+        let mut attributes = Attributes::default();
+        attributes.local_key_id(&local_key_id);
+        let mut set = Vec::new();
+        if let Some(name) = identity.csp_name {
+            attributes.csp_name(name)?;
+            set.push(oid::MS_CSP_NAME);
         }
+        if let Some(store) = identity.windows_store {
+            if store == WindowsStore::Machine {
+                attributes.local_machine();
+            }
+            set.push(oid::MS_LOCAL_KEYSET);
+        }
+        let pkcs8 = match identity.key_usage {
+            Some(usage) => bags::with_key_usage(identity.key.pkcs8, usage)?,
+            None => Zeroizing::new(identity.key.pkcs8.secret_pkcs8_der().to_vec()),
+        };
+        self.key(&identity.key, pkcs8, attributes, &set)
     }
 
-    fn pkcs12_mac(
-        &self,
-        digest: DigestAlgorithm,
-        auth_safe: &[u8],
-        password: &str,
-        provider: &CryptoProvider,
-    ) -> Result<Vec<u8>, PfxError> {
-        let salt = random::<MAC_SALT>(provider)?;
-        let password = password::bmp(password, true);
-        let key = derive::pkcs12(provider, digest, Purpose::MacKey, &password, &salt, self.iterations, digest.output_len())?;
-        let mac = provider.hmac()?.hmac(digest, &key, &[auth_safe])?;
-        let algorithm = der::sequence(&[&der::oid(derive::digest_oid(digest)), &der::null()]);
-        let digest_info = der::sequence(&[&algorithm, &der::octet_string(mac.as_ref())]);
-        Ok(der::sequence(&[&digest_info, &der::octet_string(&salt), &der::integer(self.iterations)]))
+    /// What a file held beside its identities.
+    fn rest(&mut self, contents: &'a PfxContents) -> Result<(), PfxError> {
+        let has_certificate = |index| contents.pairs.iter().any(|pair| pair.key == index);
+        for (_, key) in contents.keys.iter().enumerate().filter(|(index, _)| !has_certificate(*index)) {
+            let mut attributes = Attributes::default();
+            if let Some(id) = &key.local_key_id {
+                attributes.local_key_id(id);
+            }
+            let pkcs8 = Zeroizing::new(key.key.secret_pkcs8_der().to_vec());
+            self.key(&KeyPart::kept(key), pkcs8, attributes, &[])?;
+        }
+        for certificate in &contents.certificates {
+            self.certificate(&CertificatePart::kept(certificate), None)?;
+        }
+        contents.others.iter().try_for_each(|other| self.other(other))
     }
 
-    /// The salt outside the parameters is not used and says so, as in the samples of RFC 9579; the unused count is left at its default.
-    fn pbmac1(&self, auth_safe: &[u8], password: &str, provider: &CryptoProvider) -> Result<Vec<u8>, PfxError> {
-        let (key, kdf) = self.pbkdf2(password, KeyLength::Written, provider)?;
-        let mac = provider.hmac()?.hmac(DigestAlgorithm::Sha256, &key, &[auth_safe])?;
-        let hmac = der::sequence(&[&der::oid(oid::HMAC_SHA256), &der::null()]);
-        let algorithm = der::sequence(&[&der::oid(oid::PBMAC1), &der::sequence(&[&kdf, &hmac])]);
-        let digest_info = der::sequence(&[&algorithm, &der::octet_string(mac.as_ref())]);
-        Ok(der::sequence(&[&digest_info, &der::octet_string(b"NOT USED")]))
+    fn key(&mut self, part: &KeyPart<'_>, pkcs8: Zeroizing<Vec<u8>>, mut attributes: Attributes, set: &[&str]) -> Result<(), PfxError> {
+        self.name(&mut attributes, part.friendly_name)?;
+        attributes.kept(part.kept.unwrap_or_default(), set, &mut self.plan.kept);
+        self.plan.keys.push(KeyBag { pkcs8, attributes: attributes.encode() });
+        Ok(())
+    }
+
+    fn certificate(&mut self, part: &CertificatePart<'a>, local_key_id: Option<&[u8]>) -> Result<(), PfxError> {
+        if self.written.contains(&part.der) {
+            return Ok(());
+        }
+        self.written.push(part.der);
+        let mut attributes = Attributes::default();
+        if let Some(id) = local_key_id {
+            attributes.local_key_id(id);
+        }
+        self.name(&mut attributes, part.friendly_name)?;
+        if part.java_trust == JavaTrust::AnyPurpose {
+            attributes.java_trusted_for_any_purpose();
+        }
+        attributes.kept(part.kept, &[], &mut self.plan.kept);
+        self.plan.certificates.push(bags::certificate(part.der, &attributes.encode()));
+        Ok(())
+    }
+
+    fn other(&mut self, other: &PfxOther) -> Result<(), PfxError> {
+        let mut attributes = Attributes::default();
+        if let Some(id) = &other.local_key_id {
+            attributes.local_key_id(id);
+        }
+        self.name(&mut attributes, Name::from(&other.friendly_name))?;
+        attributes.kept(&other.attributes, &[], &mut self.plan.kept);
+        match bags::other(other, &attributes.encode()) {
+            Some(bag) => self.plan.others.push(bag),
+            None => self.plan.kept.left_out_bag(other.kind, &other.oid),
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, attributes: &mut Attributes, name: Name<'_>) -> Result<(), PfxError> {
+        match name {
+            Name::None => {}
+            Name::Set(name) => attributes.friendly_name(name)?,
+            Name::Kept(name) => attributes.kept_name(name, &mut self.plan.kept),
+        }
+        Ok(())
     }
 }
 
-/// Whether PBKDF2's parameters say how long the key is: PBMAC1 demands it, PBES2 readers are safest without.
-#[derive(Debug, Clone, Copy)]
-enum KeyLength {
-    Omitted,
-    Written,
-}
-
-struct Encrypted {
-    /// The AlgorithmIdentifier.
-    algorithm: Vec<u8>,
-    ciphertext: Vec<u8>,
-}
-
-fn random<const LEN: usize>(provider: &CryptoProvider) -> Result<[u8; LEN], PfxError> {
-    let mut bytes = [0; LEN];
-    provider.random()?.fill(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn bmp_string(name: &str) -> Result<Vec<u8>, PfxError> {
-    const BMP_STRING: u8 = 0x1e;
-    if name.is_empty() || name.chars().any(|character| character.is_control()) {
-        return Err(PfxError::InvalidInput("a friendly name or CSP name is empty or holds control characters"));
+impl Plan {
+    fn write(&self, protection: PfxProtection, passwords: PfxPasswords<'_>, provider: &CryptoProvider) -> Result<SecretBytes, PfxError> {
+        let protector = Protector::new(protection, passwords, provider);
+        let mut safes = Vec::new();
+        if !self.certificates.is_empty() {
+            let contents = bags::safe_contents(&self.certificates);
+            safes.push(match protection.certificates {
+                CertificateProtection::Encrypted(encryption) => protector.encrypt(encryption, &contents)?.content_info(),
+                CertificateProtection::Clear => bags::data(&contents),
+            });
+        }
+        if !self.keys.is_empty() {
+            let mut keys = Vec::with_capacity(self.keys.len());
+            for key in &self.keys {
+                let shrouded = protector.encrypt(protection.keys, &key.pkcs8)?.private_key_info();
+                keys.push(bags::safe_bag(&oid::contents(oid::PKCS8_SHROUDED_KEY_BAG), &shrouded, &key.attributes));
+            }
+            safes.push(bags::data(&bags::safe_contents(&keys)));
+        }
+        if !self.others.is_empty() {
+            safes.push(protector.encrypt(protection.keys, &bags::safe_contents(&self.others))?.content_info());
+        }
+        let auth_safe = der::sequence(&safes.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let mac_data = protector.mac_data(&auth_safe)?;
+        Ok(SecretBytes::new(der::sequence(&[&der::integer(3), &bags::data(&auth_safe), &mac_data])))
     }
-    if name.chars().any(|character| u32::from(character) > 0xffff) {
-        return Err(PfxError::InvalidInput(
-            "a friendly name or CSP name holds a character beyond the basic multilingual plane, such as an emoji",
-        ));
+}
+
+/// The key must be that of the certificate. For a key of the caller's the provider computes that, so that one which merely states a public
+/// key does not pass; for a kept one of an algorithm that the provider does not know, what the file says has to do.
+fn check_key(identity: &PfxIdentity<'_>, provider: &CryptoProvider) -> Result<(), PfxError> {
+    let parts = CertificateParts::find(identity.leaf.der);
+    let public_key = match (public_key::computed(identity.key.pkcs8, provider), identity.key.kept) {
+        (Ok(public_key), _) => Some(public_key),
+        (Err(_), Some(_)) => public_key::of_private_key(identity.key.pkcs8, provider),
+        (Err(error), None) => return Err(error),
+    };
+    match (parts, public_key) {
+        (Some(parts), Some(public_key)) if parts.public_key != public_key => Err(PfxError::KeyMismatch),
+        (None, _) if identity.key.kept.is_none() => Err(PfxError::InvalidInput("the certificate is malformed")),
+        _ => Ok(()),
     }
-    Ok(der::tlv(BMP_STRING, &[&password::bmp(name, false)]))
 }
 
-/// A `PKCS12Attribute` with one value, or, when `value` is empty, none.
-fn attribute(id: &str, value: &[u8]) -> Vec<u8> {
-    der::sequence(&[&der::oid(id), &der::tlv(ber::SET, &[value])])
-}
-
-fn cert_bag(certificate: &CertificateDer<'_>, attributes: &[u8]) -> Vec<u8> {
-    let value = der::tlv(ber::context(0), &[&der::octet_string(certificate)]);
-    safe_bag(oid::CERT_BAG, &der::sequence(&[&der::oid(oid::X509_CERTIFICATE), &value]), attributes)
-}
-
-fn safe_bag(id: &str, value: &[u8], attributes: &[u8]) -> Vec<u8> {
-    der::sequence(&[&der::oid(id), &der::tlv(ber::context(0), &[value]), attributes])
-}
-
-/// A ContentInfo of type `data`.
-fn data(contents: &[u8]) -> Vec<u8> {
-    der::sequence(&[&der::oid(oid::DATA), &der::tlv(ber::context(0), &[&der::octet_string(contents)])])
-}
-
-/// A ContentInfo of type `encryptedData`.
-fn encrypted_data(encrypted: &Encrypted) -> Vec<u8> {
-    const ENCRYPTED_CONTENT: u8 = 0x80;
-    let content = der::tlv(ENCRYPTED_CONTENT, &[&encrypted.ciphertext]);
-    let info = der::sequence(&[&der::oid(oid::DATA), &encrypted.algorithm, &content]);
-    let encrypted_data = der::sequence(&[&der::integer(0), &info]);
-    der::sequence(&[&der::oid(oid::ENCRYPTED_DATA), &der::tlv(ber::context(0), &[&encrypted_data])])
+/// The chain from the leaf's issuer upwards, as far as names link it; then the rest.
+fn in_order<'i, 'a>(identity: &'i PfxIdentity<'a>) -> Vec<&'i CertificatePart<'a>> {
+    let all = core::iter::once(&identity.leaf).chain(&identity.chain);
+    let parts = all.map(|part| CertificateParts::find(part.der)).collect::<Vec<_>>();
+    // The leaf has index 0 among the parts.
+    let linked = pairing::chain_above(0, &parts).into_iter().map(|index| index - 1).collect::<Vec<_>>();
+    let rest = (0..identity.chain.len()).filter(|index| !linked.contains(index));
+    linked.iter().copied().chain(rest).filter_map(|index| identity.chain.get(index)).collect()
 }

@@ -137,7 +137,7 @@ pub(super) fn prf_by_oid(dotted: &str) -> Option<DigestAlgorithm> {
     PRFS.iter().find(|(known, _)| *known == dotted).map(|(_, digest)| *digest)
 }
 
-fn prf_oid(prf: DigestAlgorithm) -> &'static str {
+pub(super) fn prf_oid(prf: DigestAlgorithm) -> &'static str {
     PRFS.iter().find(|(_, digest)| *digest == prf).map_or(oid::PBKDF2, |(oid, _)| oid)
 }
 

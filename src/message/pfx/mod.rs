@@ -24,13 +24,14 @@ mod mac;
 mod open;
 mod pairing;
 mod password;
+mod protection;
 mod public_key;
 mod scheme;
 #[cfg(all(test, feature = "ring", feature = "aws-lc-rs", feature = "legacy-ciphers"))]
 mod tests;
 
 pub use crate::terms::PfxProfile;
-pub use build::{PfxBuilder, WindowsStore};
+pub use build::{JavaTrust, LeftOut, PfxBuilder, PfxIdentity, TrustedCertificate, WindowsKeyUsage, WindowsStore};
 pub use contents::{
     Identity, MacInfo, MacVerified, OpenedPfx, OtherBagKind, PfxAttribute, PfxCertificate, PfxContents, PfxKey, PfxOther, Protection,
     SignatureVerified, Unauthenticated,
@@ -39,3 +40,4 @@ pub(super) use encrypted_key::decrypt_private_key_info;
 pub use error::{PasswordUse, PfxError, PfxErrorKind};
 pub use open::{has_mac, open};
 pub use password::{PasswordForm, PfxPasswords};
+pub use protection::{CertificateProtection, Pbes2Cipher, PfxDigest, PfxEncryption, PfxIntegrity, PfxProtection};

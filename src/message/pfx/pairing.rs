@@ -28,7 +28,7 @@ pub(super) fn pair(keys: &[PfxKey], certificates: &[PfxCertificate], provider: &
 }
 
 /// Follows issuer names upwards. Each certificate is taken at most once, so cycles end.
-fn chain_above(leaf: usize, parts: &[Option<CertificateParts<'_>>]) -> Vec<usize> {
+pub(super) fn chain_above(leaf: usize, parts: &[Option<CertificateParts<'_>>]) -> Vec<usize> {
     let mut taken = vec![false; parts.len()];
     let mut chain = Vec::new();
     let mut current = leaf;

@@ -8,18 +8,18 @@ use proptest::prelude::*;
 use rustls_pki_types::CertificateDer;
 
 use super::*;
-use crate::codec::der::{Reader, Rules};
+use crate::codec::der::{Reader, Rules, write};
 use crate::codec::pkcs12::{ber, der, oid};
 use crate::crypto::{ContentCipher, ContentCipherAlgorithm, CryptoError, CryptoProvider};
 use crate::limits::Limits;
 use crate::secret::{Password, PrivateKeyPkcs8, SecretBytes};
 use crate::terms::KeyAlgorithm;
 
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     CryptoProvider::ring_and_aws_lc_rs()
 }
 
-fn key() -> PrivateKeyPkcs8 {
+pub(super) fn key() -> PrivateKeyPkcs8 {
     provider().key_generation().unwrap().generate(KeyAlgorithm::EcP256).unwrap()
 }
 
@@ -29,24 +29,24 @@ fn name(common_name: &str) -> Vec<u8> {
 }
 
 /// A certificate in shape only: nothing in this module verifies signatures.
-fn certificate(key: &PrivateKeyPkcs8, subject: &str, issuer: &str) -> CertificateDer<'static> {
+pub(super) fn certificate(key: &PrivateKeyPkcs8, subject: &str, issuer: &str) -> CertificateDer<'static> {
     let spki = provider().signing_keys().unwrap().load(key).unwrap().public_key();
     let algorithm = der::sequence(&[&der::oid("1.2.840.10045.4.3.2")]);
     let time = der::tlv(0x17, &[b"260101000000Z"]);
     let validity = der::sequence(&[&time, &time]);
     let (issuer, subject) = (name(issuer), name(subject));
     let tbs = der::sequence(&[&der::integer(1), &algorithm, &issuer, &validity, &subject, spki.as_ref()]);
-    CertificateDer::from(der::sequence(&[&tbs, &algorithm, &der::tlv(crate::codec::der::write::BIT_STRING, &[&[0, 1, 2, 3]])]))
+    CertificateDer::from(der::sequence(&[&tbs, &algorithm, &der::tlv(write::BIT_STRING, &[&[0, 1, 2, 3]])]))
 }
 
 /// A file of ours: leaf, intermediate and root.
-struct Sample {
-    key: PrivateKeyPkcs8,
-    chain: [CertificateDer<'static>; 3],
+pub(super) struct Sample {
+    pub(super) key: PrivateKeyPkcs8,
+    pub(super) chain: [CertificateDer<'static>; 3],
 }
 
 impl Sample {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let key = key();
         let chain =
             [certificate(&key, "leaf", "inter"), certificate(&self::key(), "inter", "root"), certificate(&self::key(), "root", "root")];
@@ -58,11 +58,11 @@ impl Sample {
     }
 
     fn build(&self, profile: PfxProfile) -> SecretBytes {
-        self.builder(profile).build(&"hunter2".into(), &provider()).unwrap()
+        self.builder(profile).build(&Password::from("hunter2"), &provider()).unwrap()
     }
 }
 
-fn open(file: &[u8], password: &str) -> Result<OpenedPfx, PfxError> {
+pub(super) fn open(file: &[u8], password: &str) -> Result<OpenedPfx, PfxError> {
     super::open(file, &Password::from(password), &provider(), &Limits::default())
 }
 
@@ -71,7 +71,7 @@ fn kind(file: &[u8], password: &str) -> PfxErrorKind {
 }
 
 /// A PFX without MAC around safes in clear.
-fn without_mac(safes: &[&[u8]]) -> Vec<u8> {
+pub(super) fn without_mac(safes: &[&[u8]]) -> Vec<u8> {
     let safes = safes.iter().map(|safe| data(safe)).collect::<Vec<_>>().concat();
     der::sequence(&[&der::integer(3), &data(&der::sequence(&[&safes]))])
 }
@@ -80,16 +80,16 @@ fn data(content: &[u8]) -> Vec<u8> {
     der::sequence(&[&der::oid(oid::DATA), &der::tlv(ber::context(0), &[&der::octet_string(content)])])
 }
 
-fn bag(id: &str, value: &[u8], attributes: &[u8]) -> Vec<u8> {
+pub(super) fn bag(id: &str, value: &[u8], attributes: &[u8]) -> Vec<u8> {
     der::sequence(&[&der::oid(id), &der::tlv(ber::context(0), &[value]), attributes])
 }
 
-fn certificate_bag(certificate: &[u8], attributes: &[u8]) -> Vec<u8> {
+pub(super) fn certificate_bag(certificate: &[u8], attributes: &[u8]) -> Vec<u8> {
     let value = der::tlv(ber::context(0), &[&der::octet_string(certificate)]);
     bag(oid::CERT_BAG, &der::sequence(&[&der::oid(oid::X509_CERTIFICATE), &value]), attributes)
 }
 
-fn attribute(id: &str, value: &[u8]) -> Vec<u8> {
+pub(super) fn attribute(id: &str, value: &[u8]) -> Vec<u8> {
     der::tlv(ber::SET, &[&der::sequence(&[&der::oid(id), &der::tlv(ber::SET, &[value])])])
 }
 
@@ -143,7 +143,7 @@ fn without_a_mac_the_error_says_that_the_cause_cannot_be_known() {
 fn no_bit_can_be_flipped_and_no_byte_cut_unnoticed() {
     let sample = Sample::new();
     let builder = sample.builder(PfxProfile::Modern).iterations(2_000);
-    let file = builder.build(&"hunter2".into(), &provider()).unwrap();
+    let file = builder.build(&Password::from("hunter2"), &provider()).unwrap();
     let file = file.secret_bytes();
     // Each attempt costs three derivations: a sample of positions, other ones in each run of the property below.
     for position in (0..file.len()).step_by(41) {
@@ -163,7 +163,7 @@ fn no_bit_can_be_flipped_and_no_byte_cut_unnoticed() {
 fn key_derivation_is_charged_before_it_runs_and_summed_over_the_file() {
     let sample = Sample::new();
     let builder = sample.builder(PfxProfile::Modern).iterations(10_000);
-    let file = builder.build(&"hunter2".into(), &provider()).unwrap();
+    let file = builder.build(&Password::from("hunter2"), &provider()).unwrap();
     let with = |kdf_iterations| {
         super::open(file.secret_bytes(), &Password::from("hunter2"), &provider(), &Limits { kdf_iterations, ..Limits::default() })
     };
@@ -178,14 +178,14 @@ fn key_derivation_is_charged_before_it_runs_and_summed_over_the_file() {
 fn a_key_that_does_not_belong_to_the_certificate_is_not_written() {
     let sample = Sample::new();
     let other = key();
-    let refused = sample.builder(PfxProfile::Modern).key(&other).build(&"hunter2".into(), &provider()).unwrap_err();
+    let refused = sample.builder(PfxProfile::Modern).key(&other).build(&Password::from("hunter2"), &provider()).unwrap_err();
     assert_eq!(refused.kind(), PfxErrorKind::KeyMismatch);
 }
 
 #[test]
 fn what_readers_could_not_open_is_not_written() {
     let sample = Sample::new();
-    let kind = |builder: PfxBuilder<'_>, password: &str| builder.build(&password.into(), &provider()).unwrap_err().kind();
+    let kind = |builder: PfxBuilder<'_>, password: &str| builder.build(&Password::from(password), &provider()).unwrap_err().kind();
     let builder = || sample.builder(PfxProfile::Modern);
     assert_eq!(kind(builder().friendly_name("😀"), "hunter2"), PfxErrorKind::InvalidInput);
     assert_eq!(kind(builder().friendly_name("a\0b"), "hunter2"), PfxErrorKind::InvalidInput);
@@ -202,11 +202,11 @@ fn nested_safe_contents_are_read_and_their_depth_is_bounded() {
     let sample = Sample::new();
     let inner = certificate_bag(&sample.chain[0], &[]);
     let nest = |depth: usize, tag| (0..depth).fold(inner.clone(), |inside, _| bag(oid::SAFE_CONTENTS_BAG, &der::tlv(tag, &[&inside]), &[]));
-    for tag in [ber::SEQUENCE, ber::SET] {
+    for tag in [write::SEQUENCE, ber::SET] {
         let opened = open(&without_mac(&[&der::sequence(&[&nest(3, tag)])]), "").unwrap();
         assert_eq!(opened.contents().certificates[0].der, sample.chain[0]);
     }
-    assert_eq!(kind(&without_mac(&[&der::sequence(&[&nest(3_000, ber::SEQUENCE)])]), ""), PfxErrorKind::LimitExceeded);
+    assert_eq!(kind(&without_mac(&[&der::sequence(&[&nest(3_000, write::SEQUENCE)])]), ""), PfxErrorKind::LimitExceeded);
 }
 
 #[test]
@@ -317,8 +317,8 @@ impl ContentCipher for AesOnly {
 fn without_legacy_ciphers_compat_is_refused_by_name_in_both_directions() {
     let sample = Sample::new();
     let aes_only = provider().with_content_cipher(Arc::new(AesOnly));
-    assert!(sample.builder(PfxProfile::Modern).build(&"hunter2".into(), &aes_only).is_ok());
-    let not_written = sample.builder(PfxProfile::Compat).build(&"hunter2".into(), &aes_only).unwrap_err();
+    assert!(sample.builder(PfxProfile::Modern).build(&Password::from("hunter2"), &aes_only).is_ok());
+    let not_written = sample.builder(PfxProfile::Compat).build(&Password::from("hunter2"), &aes_only).unwrap_err();
     let file = sample.build(PfxProfile::Compat);
     let not_read = super::open(file.secret_bytes(), &Password::from("hunter2"), &aes_only, &Limits::default()).unwrap_err();
     for error in [not_written, not_read] {
@@ -351,7 +351,7 @@ proptest! {
     ) {
         let sample = Sample::new();
         let builder = sample.builder(profile).friendly_name(&name).iterations(2_000);
-        let file = builder.build(&password.as_str().into(), &provider()).unwrap();
+        let file = builder.build(&Password::from(password.as_str()), &provider()).unwrap();
         let opened = open(file.secret_bytes(), &password).unwrap();
         let identity = opened.contents().identity().unwrap();
         prop_assert_eq!(identity.key.friendly_name.as_deref(), Some(name.as_str()));
