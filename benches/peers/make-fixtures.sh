@@ -8,7 +8,7 @@ days=36500
 
 openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER -out root.key.der
 openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER -out issuer.key.der
-openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -outform DER -out key.der
+openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 | openssl pkcs8 -topk8 -nocrypt -outform DER -out key.der
 
 openssl req -new -x509 -key root.key.der -subj "/C=DE/O=Contoso/CN=Contoso Root CA" -days $days -sha256 -outform DER -out root.der \
     -addext "keyUsage=critical,keyCertSign,cRLSign"

@@ -50,15 +50,7 @@ fn row(der: &'static [u8], readers: &[(&'static str, Reader)]) -> Row {
 }
 
 pub fn certificate() -> Row {
-    row(
-        LEAF,
-        &[
-            ("intune-connector", ours),
-            ("x509-parser", x509_parser),
-            ("RustCrypto x509-cert", rustcrypto),
-            ("openssl", openssl),
-        ],
-    )
+    row(LEAF, &[("intune-connector", ours), ("x509-parser", x509_parser), ("RustCrypto x509-cert", rustcrypto), ("openssl", openssl)])
 }
 
 pub fn request() -> Row {
@@ -180,7 +172,7 @@ const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap(oids::CLIENT_AUTH);
 
 fn rustcrypto_name(what: &'static str, name: &x509_cert::name::Name, sink: Sink<'_>) {
-    let value = name.iter().filter(|attribute| attribute.oid == COMMON_NAME).next_back().unwrap();
+    let value = name.iter().filter(|attribute| attribute.oid == COMMON_NAME).last().unwrap();
     match value.value.decode_as::<Utf8StringRef<'_>>() {
         Ok(text) => sink(what, text.as_str().as_bytes()),
         Err(_) => sink(what, value.value.decode_as::<PrintableStringRef<'_>>().unwrap().as_str().as_bytes()),
@@ -252,7 +244,7 @@ fn rustcrypto_request(der: &[u8], sink: Sink<'_>) {
 
 fn openssl_name(what: &'static str, name: &openssl::x509::X509NameRef, sink: Sink<'_>) {
     let entry = name.entries_by_nid(openssl::nid::Nid::COMMONNAME).last().unwrap();
-    sink(what, entry.data().as_utf8().unwrap().as_bytes());
+    sink(what, entry.data().as_slice());
 }
 
 fn openssl(der: &[u8], sink: Sink<'_>) {
