@@ -204,8 +204,47 @@ fn sha_224_and_sha_512_256_have_their_published_values() {
         assert_eq!(digest(DigestAlgorithm::Sha224), unhex("23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"));
         let sha512_256 = unhex("53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23");
         assert_eq!(digest(DigestAlgorithm::Sha512_256), sha512_256);
-        // No backend has it: an error and not another digest.
-        assert!(matches!(provider.digest().unwrap().digest(DigestAlgorithm::Sha512_224, &[]), Err(CryptoError::Unsupported(_))));
+    });
+}
+
+#[test]
+fn rare_digests_have_their_published_values_or_are_refused_by_name() {
+    // FIPS 180-4 and RFC 7693 appendices A and B, examples for "abc".
+    let published = [
+        (DigestAlgorithm::Sha512_224, "4634270f707b6a54daae7530460842e20e37ed265ceee9a43e8924aa"),
+        (
+            DigestAlgorithm::Blake2b512,
+            "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d17d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
+        ),
+        (DigestAlgorithm::Blake2s256, "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982"),
+    ];
+    for_each_provider(|provider| {
+        for (algorithm, value) in published {
+            let digest = provider.digest().unwrap().digest(algorithm, &[b"a", b"bc"]);
+            if cfg!(feature = "rare-digests") {
+                assert_eq!(digest.unwrap().as_ref(), unhex(value), "{algorithm}");
+            } else {
+                assert!(matches!(digest, Err(CryptoError::Unsupported(name)) if name.contains("rare-digests")), "{algorithm}");
+            }
+        }
+    });
+}
+
+#[cfg(feature = "rare-digests")]
+#[test]
+fn pbkdf2_with_rare_digests_is_pbkdf2_over_their_hmac() {
+    for_each_provider(|provider| {
+        for prf in [DigestAlgorithm::Sha512_224, DigestAlgorithm::Sha512_256, DigestAlgorithm::Blake2b512, DigestAlgorithm::Blake2s256] {
+            let hmac = |parts: &[&[u8]], key: &[u8]| provider.hmac().unwrap().hmac(prf, key, parts).unwrap().as_ref().to_vec();
+            for password in [&b""[..], b"password", &[7; 200]] {
+                let first = hmac(&[b"salt", &[0, 0, 0, 2]], password);
+                let second = hmac(&[&first], password);
+                let mut out = vec![0; 2 * prf.output_len() - 1];
+                provider.pbkdf2().unwrap().derive(prf, password, b"salt", 2, &mut out).unwrap();
+                let expected: Vec<u8> = first.iter().zip(&second).map(|(a, b)| a ^ b).take(prf.output_len() - 1).collect();
+                assert_eq!(out[prf.output_len()..], expected, "{prf}");
+            }
+        }
     });
 }
 

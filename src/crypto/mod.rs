@@ -16,6 +16,8 @@ mod legacy;
 mod padding;
 mod pkcs12_kdf;
 mod provider;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod rare_digests;
 #[cfg(feature = "ring")]
 mod ring;
 #[cfg(all(feature = "ring", feature = "aws-lc-rs"))]

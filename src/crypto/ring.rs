@@ -12,6 +12,7 @@ use ring::{aead, digest, hmac, pbkdf2, rsa, signature};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 
 use super::hmac::{hmac_over_digest, pbkdf2_over_hmac};
+use super::rare_digests;
 use super::spki::{PrivateKeyKind, PublicKey, check_rsa_bits};
 use super::{
     Aead, AeadAlgorithm, CryptoError, CryptoProvider, Digest, DigestAlgorithm, DigestOutput, Hmac, Pbkdf2, SecureRandom, SignError,
@@ -58,7 +59,9 @@ impl Digest for RingDigest {
             DigestAlgorithm::Sha512 => &digest::SHA512,
             DigestAlgorithm::Sha512_256 => &digest::SHA512_256,
             DigestAlgorithm::Sha224 => return Err(CryptoError::Unsupported("SHA-224")),
-            DigestAlgorithm::Sha512_224 => return Err(CryptoError::Unsupported("SHA-512/224")),
+            DigestAlgorithm::Sha512_224 | DigestAlgorithm::Blake2b512 | DigestAlgorithm::Blake2s256 => {
+                return rare_digests::digest(algorithm, parts);
+            }
         };
         let mut context = digest::Context::new(algorithm);
         for part in parts {
@@ -78,7 +81,7 @@ impl Hmac for RingHmac {
             DigestAlgorithm::Sha256 => hmac::HMAC_SHA256,
             DigestAlgorithm::Sha384 => hmac::HMAC_SHA384,
             DigestAlgorithm::Sha512 => hmac::HMAC_SHA512,
-            DigestAlgorithm::Sha224 | DigestAlgorithm::Sha512_224 | DigestAlgorithm::Sha512_256 => {
+            _ => {
                 return hmac_over_digest(&RingDigest, algorithm, key, parts);
             }
         };
@@ -100,7 +103,11 @@ impl Pbkdf2 for RingPbkdf2 {
             DigestAlgorithm::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
             DigestAlgorithm::Sha384 => pbkdf2::PBKDF2_HMAC_SHA384,
             DigestAlgorithm::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
-            DigestAlgorithm::Sha224 | DigestAlgorithm::Sha512_224 | DigestAlgorithm::Sha512_256 => {
+            #[cfg(feature = "rare-digests")]
+            DigestAlgorithm::Sha512_224 | DigestAlgorithm::Sha512_256 | DigestAlgorithm::Blake2b512 | DigestAlgorithm::Blake2s256 => {
+                return rare_digests::pbkdf2(prf, password, salt, iterations, out);
+            }
+            _ => {
                 return pbkdf2_over_hmac(&RingHmac, prf, password, salt, iterations, out);
             }
         };

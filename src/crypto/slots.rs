@@ -58,6 +58,10 @@ pub enum DigestAlgorithm {
     Sha512_224,
     /// SHA-512/256
     Sha512_256,
+    /// BLAKE2b with 64 bytes of output (RFC 7693): MACs of few PFX files.
+    Blake2b512,
+    /// BLAKE2s with 32 bytes of output (RFC 7693): MACs of few PFX files.
+    Blake2s256,
 }
 
 impl core::fmt::Display for DigestAlgorithm {
@@ -70,6 +74,8 @@ impl core::fmt::Display for DigestAlgorithm {
             Self::Sha512 => "SHA-512",
             Self::Sha512_224 => "SHA-512/224",
             Self::Sha512_256 => "SHA-512/256",
+            Self::Blake2b512 => "BLAKE2b-512",
+            Self::Blake2s256 => "BLAKE2s-256",
         })
     }
 }
@@ -81,9 +87,9 @@ impl DigestAlgorithm {
         match self {
             Self::Sha1 => 20,
             Self::Sha224 | Self::Sha512_224 => 28,
-            Self::Sha256 | Self::Sha512_256 => 32,
+            Self::Sha256 | Self::Sha512_256 | Self::Blake2s256 => 32,
             Self::Sha384 => 48,
-            Self::Sha512 => 64,
+            Self::Sha512 | Self::Blake2b512 => 64,
         }
     }
 
@@ -91,8 +97,8 @@ impl DigestAlgorithm {
     #[must_use]
     pub const fn block_len(self) -> usize {
         match self {
-            Self::Sha1 | Self::Sha224 | Self::Sha256 => 64,
-            Self::Sha384 | Self::Sha512 | Self::Sha512_224 | Self::Sha512_256 => 128,
+            Self::Sha1 | Self::Sha224 | Self::Sha256 | Self::Blake2s256 => 64,
+            Self::Sha384 | Self::Sha512 | Self::Sha512_224 | Self::Sha512_256 | Self::Blake2b512 => 128,
         }
     }
 }

@@ -183,6 +183,8 @@ pub(crate) fn digest_oid(digest: DigestAlgorithm) -> Oid {
         DigestAlgorithm::Sha512 => "2.16.840.1.101.3.4.2.3",
         DigestAlgorithm::Sha512_224 => "2.16.840.1.101.3.4.2.5",
         DigestAlgorithm::Sha512_256 => "2.16.840.1.101.3.4.2.6",
+        DigestAlgorithm::Blake2b512 => "1.3.6.1.4.1.1722.12.2.1.16",
+        DigestAlgorithm::Blake2s256 => "1.3.6.1.4.1.1722.12.2.2.8",
     })
 }
 

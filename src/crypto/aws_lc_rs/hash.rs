@@ -7,6 +7,7 @@ use aws_lc_rs::{digest, hmac, pbkdf2};
 
 use super::is_fips;
 use crate::crypto::hmac::{hmac_over_digest, pbkdf2_over_hmac};
+use crate::crypto::rare_digests;
 use crate::crypto::{CryptoError, Digest, DigestAlgorithm, DigestOutput, Hmac, Pbkdf2, SecureRandom};
 
 #[derive(Debug)]
@@ -34,7 +35,12 @@ impl Digest for AwsLcDigest {
             DigestAlgorithm::Sha512 => &digest::SHA512,
             DigestAlgorithm::Sha512_256 => &digest::SHA512_256,
             DigestAlgorithm::Sha224 => &digest::SHA224,
-            DigestAlgorithm::Sha512_224 => return Err(CryptoError::Unsupported("SHA-512/224")),
+            DigestAlgorithm::Sha512_224 | DigestAlgorithm::Blake2b512 | DigestAlgorithm::Blake2s256 if is_fips() => {
+                return Err(CryptoError::Unsupported("SHA-512/224 or BLAKE2 in the FIPS module"));
+            }
+            DigestAlgorithm::Sha512_224 | DigestAlgorithm::Blake2b512 | DigestAlgorithm::Blake2s256 => {
+                return rare_digests::digest(algorithm, parts);
+            }
         };
         let mut context = digest::Context::new(algorithm);
         for part in parts {
@@ -59,7 +65,7 @@ impl Hmac for AwsLcHmac {
             DigestAlgorithm::Sha256 => hmac::HMAC_SHA256,
             DigestAlgorithm::Sha384 => hmac::HMAC_SHA384,
             DigestAlgorithm::Sha512 => hmac::HMAC_SHA512,
-            DigestAlgorithm::Sha512_224 | DigestAlgorithm::Sha512_256 => {
+            _ => {
                 return hmac_over_digest(&AwsLcDigest, algorithm, key, parts);
             }
         };
@@ -85,7 +91,13 @@ impl Pbkdf2 for AwsLcPbkdf2 {
             DigestAlgorithm::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
             DigestAlgorithm::Sha384 => pbkdf2::PBKDF2_HMAC_SHA384,
             DigestAlgorithm::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
-            DigestAlgorithm::Sha224 | DigestAlgorithm::Sha512_224 | DigestAlgorithm::Sha512_256 => {
+            #[cfg(feature = "rare-digests")]
+            DigestAlgorithm::Sha512_224 | DigestAlgorithm::Sha512_256 | DigestAlgorithm::Blake2b512 | DigestAlgorithm::Blake2s256
+                if !is_fips() =>
+            {
+                return rare_digests::pbkdf2(prf, password, salt, iterations, out);
+            }
+            _ => {
                 return pbkdf2_over_hmac(&AwsLcHmac, prf, password, salt, iterations, out);
             }
         };

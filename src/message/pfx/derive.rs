@@ -119,7 +119,8 @@ pub(super) fn scrypt(
     // 4 * N * r * p Salsa20/8 cores; four of them take about as long as one PBKDF2 round.
     budget.charge_kdf(cost.saturating_mul(r).saturating_mul(p))?;
     let mut out = Zeroizing::new(vec![0; len]);
-    provider.scrypt()?.derive(parameters, password, salt, &mut out)?;
+    let slot = provider.scrypt().map_err(|_| PfxError::not_in_provider(oid::SCRYPT))?;
+    slot.derive(parameters, password, salt, &mut out)?;
     Ok(out)
 }
 
@@ -141,7 +142,7 @@ pub(super) fn prf_oid(prf: DigestAlgorithm) -> &'static str {
     PRFS.iter().find(|(_, digest)| *digest == prf).map_or(oid::PBKDF2, |(oid, _)| oid)
 }
 
-const DIGESTS: [(&str, DigestAlgorithm); 7] = [
+const DIGESTS: [(&str, DigestAlgorithm); 9] = [
     (oid::SHA1, DigestAlgorithm::Sha1),
     (oid::SHA224, DigestAlgorithm::Sha224),
     (oid::SHA256, DigestAlgorithm::Sha256),
@@ -149,6 +150,8 @@ const DIGESTS: [(&str, DigestAlgorithm); 7] = [
     (oid::SHA512, DigestAlgorithm::Sha512),
     (oid::SHA512_224, DigestAlgorithm::Sha512_224),
     (oid::SHA512_256, DigestAlgorithm::Sha512_256),
+    (oid::BLAKE2B_512, DigestAlgorithm::Blake2b512),
+    (oid::BLAKE2S_256, DigestAlgorithm::Blake2s256),
 ];
 
 const PRFS: [(&str, DigestAlgorithm); 7] = [

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::der::DerError;
+use crate::codec::pkcs12::oid;
 use crate::crypto::{CryptoError, MissingSlot};
 use crate::limits::LimitExceeded;
 
@@ -74,6 +75,30 @@ pub enum PasswordUse {
     Safes,
 }
 
+/// What helps against [`PfxError::UnsupportedAlgorithm`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AlgorithmRemedy {
+    /// This crate does not implement it: another export of the same key and certificates opens.
+    ExportAgain,
+    /// The crypto provider in use lacks it; the providers of this crate have it with this feature.
+    Feature(&'static str),
+    /// The crypto provider in use lacks it.
+    OtherProvider,
+}
+
+impl core::fmt::Display for AlgorithmRemedy {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::ExportAgain => f.write_str("export the file again with AES-256 and SHA-256"),
+            Self::Feature(feature) => {
+                write!(f, "the crypto provider in use lacks it; build with the feature `{feature}`, or export the file again")
+            }
+            Self::OtherProvider => f.write_str("the crypto provider in use lacks it; use another one, or export the file again"),
+        }
+    }
+}
+
 /// Why a PFX does not open or cannot be written. Never holds a password or a part of a key.
 ///
 /// Toward peers report only that it failed: the kinds are for the owner of the file.
@@ -96,14 +121,14 @@ pub enum PfxError {
     #[error("the file is damaged or not a PFX file: {0}; ask for it again (binary transfer, DER not PEM)")]
     Damaged(&'static str),
     /// An algorithm is not supported.
-    #[error("{}", unsupported(.oid, *.name, .feature_hint))]
+    #[error("the file uses {} ({oid}), which is not supported: {remedy}", .name.unwrap_or("an unknown algorithm"))]
     UnsupportedAlgorithm {
         /// Its object identifier.
         oid: String,
         /// Its usual name, when it has one.
         name: Option<&'static str>,
-        /// Whether the crypto provider in use lacks it although the format is understood.
-        feature_hint: bool,
+        /// What can be done.
+        remedy: AlgorithmRemedy,
     },
     /// The file uses public keys instead of a password, or a content type that is not defined for PFX files.
     #[error("the file is protected in a way that is not supported: {mode}; export it again with a password")]
@@ -145,16 +170,6 @@ pub enum PfxError {
     Crypto(#[from] CryptoError),
 }
 
-fn unsupported(oid: &str, name: Option<&str>, feature_hint: &bool) -> String {
-    let name = name.unwrap_or("an unknown algorithm");
-    let remedy = if *feature_hint {
-        "the crypto provider in use lacks it: use another one (3DES, RC2 and RC4 come with the feature `legacy-ciphers`)"
-    } else {
-        "export the file again with AES-256 and SHA-256"
-    };
-    format!("the file uses {name} ({oid}), which is not supported: {remedy}")
-}
-
 impl PfxError {
     /// The kind, for decisions and serialised forms.
     #[must_use]
@@ -187,12 +202,28 @@ impl PfxError {
 
     /// The format names an algorithm that this crate does not implement.
     pub(super) fn unsupported(oid: &str) -> Self {
-        Self::UnsupportedAlgorithm { oid: oid.to_owned(), name: crate::codec::pkcs12::oid::name(oid), feature_hint: false }
+        Self::UnsupportedAlgorithm { oid: oid.to_owned(), name: oid::name(oid), remedy: AlgorithmRemedy::ExportAgain }
     }
 
     /// The provider lacks an algorithm that this crate understands.
     pub(super) fn not_in_provider(oid: &str) -> Self {
-        Self::UnsupportedAlgorithm { oid: oid.to_owned(), name: crate::codec::pkcs12::oid::name(oid), feature_hint: true }
+        let remedy = match oid {
+            oid::PBE_SHA1_3DES
+            | oid::PBE_SHA1_2DES
+            | oid::PBE_SHA1_RC2_128
+            | oid::PBE_SHA1_RC2_40
+            | oid::PBE_SHA1_RC4_128
+            | oid::PBE_SHA1_RC4_40
+            | oid::PBE_PKCS5_SHA1_DES
+            | oid::PBE_PKCS5_SHA1_RC2
+            | oid::DES_EDE3_CBC
+            | oid::DES_CBC
+            | oid::RC2_CBC => AlgorithmRemedy::Feature("legacy-ciphers"),
+            oid::SHA512_224 | oid::HMAC_SHA512_224 | oid::BLAKE2B_512 | oid::BLAKE2S_256 => AlgorithmRemedy::Feature("rare-digests"),
+            oid::SCRYPT => AlgorithmRemedy::Feature("scrypt"),
+            _ => AlgorithmRemedy::OtherProvider,
+        };
+        Self::UnsupportedAlgorithm { oid: oid.to_owned(), name: oid::name(oid), remedy }
     }
 }
 

@@ -37,7 +37,7 @@ pub use contents::{
     SignatureVerified, Unauthenticated,
 };
 pub(super) use encrypted_key::decrypt_private_key_info;
-pub use error::{PasswordUse, PfxError, PfxErrorKind};
+pub use error::{AlgorithmRemedy, PasswordUse, PfxError, PfxErrorKind};
 pub use open::{has_mac, open};
 pub use password::{PasswordForm, PfxPasswords};
 pub use protection::{CertificateProtection, Pbes2Cipher, PfxDigest, PfxEncryption, PfxIntegrity, PfxProtection};
