@@ -69,6 +69,7 @@
 //! | `tracing` | no | an event sink that forwards to `tracing` |
 //! | `conformance` | no | the suite that checks your own adapters |
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 #![cfg_attr(
     not(test),

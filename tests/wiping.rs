@@ -1,0 +1,268 @@
+//! Secrets do not outlive their use on the heap: an allocator looks at every block before it is freed.
+//!
+//! Each case runs twice. The first run plants what it meets (forms of passwords, derived keys, content keys, clear keys and safes); in the
+//! second all of that is known from the start, so that a copy freed before the secret was first seen is found as well.
+//! Out of reach: the stack, and what *ring* and aws-lc keep in their own form (limbs, BIGNUMs, key schedules).
+
+#![cfg(all(feature = "ring", feature = "aws-lc-rs", feature = "legacy-ciphers"))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "support/pki.rs"]
+mod pki;
+#[path = "wiping/recorder.rs"]
+mod recorder;
+#[path = "wiping/spy.rs"]
+mod spy;
+mod support;
+
+use std::path::Path;
+
+use intune_connector::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm, unwrap_now};
+use intune_connector::limits::Limits;
+use intune_connector::message::certificate::Certificate;
+use intune_connector::message::enveloped::{EnvelopeBuilder, LegacyCiphers, Opening};
+use intune_connector::message::pfx::{self, PfxBuilder, PfxPasswords, PfxProfile};
+use intune_connector::message::reencrypt::{LegacyPadding, PasswordOpening, Recipient, encrypt_password, password_envelope, reencrypt};
+use intune_connector::secret::{Password, PrivateKeyPkcs8};
+use intune_connector::terms::{KeyAlgorithm, PaddingScheme};
+use pki::Identity;
+use recorder::{plant, unwatched, watch};
+
+#[global_allocator]
+static ALLOCATOR: recorder::Recorder = recorder::Recorder;
+
+const PASSWORD: &str = "planted-Pässwörd-ž😀-7731";
+
+/// Runs the case twice and fails with every leftover that was found.
+fn leaves_nothing(case: &str, action: impl Fn(&CryptoProvider)) {
+    let faults = leftovers(action);
+    assert!(faults.is_empty(), "{case}: {} blocks were freed with secrets in them:\n{}", faults.len(), faults.join("\n"));
+}
+
+fn leftovers(action: impl Fn(&CryptoProvider)) -> Vec<String> {
+    let mut faults = Vec::new();
+    for _ in 0..2 {
+        let provider = spy::provider();
+        faults.extend(watch(|| action(&provider)));
+    }
+    faults.sort();
+    faults.dedup();
+    faults
+}
+
+/// The forms that key derivations take (RFC 7292 appendix B.1, RFC 8018, and those of real programs).
+fn plant_password(text: &str) {
+    let utf16 = text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+    let widened = text.bytes().flat_map(|byte| [0, byte]).collect::<Vec<_>>();
+    let latin1 = text.chars().map(|character| u8::try_from(u32::from(character))).collect::<Result<Vec<_>, _>>().unwrap_or_default();
+    for form in [text.as_bytes(), &utf16, &widened, &latin1] {
+        if form.len() >= 8 {
+            plant("a form of the password", form);
+        }
+    }
+}
+
+fn identity(algorithm: KeyAlgorithm) -> (Identity, Identity) {
+    let provider = pki::provider();
+    let root = pki::root(&provider, "wiping");
+    let leaf = pki::leaf(&provider, &root, "CN=leaf", algorithm, |builder| builder);
+    spy::plant_pkcs8(leaf.key.secret_pkcs8_der());
+    (root, leaf)
+}
+
+#[test]
+fn the_recorder_finds_what_is_not_wiped() {
+    plant_password(PASSWORD);
+    let seen = |action: fn()| watch(action).len();
+    assert_eq!(seen(|| drop(PASSWORD.as_bytes().to_vec())), 1, "a plain vector");
+    assert_eq!(seen(|| drop(format!("before {PASSWORD} after"))), 1, "in the middle of another text");
+    assert_eq!(seen(|| drop(PASSWORD.as_bytes()[8..].to_vec())), 1, "only the end of it");
+    let grown = || {
+        let mut bytes = Password::from(PASSWORD).secret_bytes().to_vec();
+        bytes.reserve_exact(1_000);
+        zeroize::Zeroize::zeroize(&mut bytes);
+    };
+    assert_eq!(seen(grown), 1, "the block that a growing vector leaves behind");
+    let truncated = || {
+        let mut bytes = PASSWORD.as_bytes().to_vec();
+        bytes.clear();
+    };
+    assert_eq!(seen(truncated), 1, "beyond the length, within the capacity");
+    assert_eq!(seen(|| drop(Password::from(PASSWORD))), 0, "a password wipes itself");
+    recorder::clear();
+    assert_eq!(seen(|| drop(PASSWORD.as_bytes().to_vec())), 0, "nothing is planted");
+}
+
+#[test]
+fn every_slot_plants_what_passes_through_it() {
+    let leak = |action: fn(&CryptoProvider)| {
+        recorder::clear();
+        leftovers(action).len()
+    };
+    assert!(
+        leak(|provider| {
+            let mut key = vec![0; 32];
+            provider
+                .pbkdf2()
+                .unwrap()
+                .derive(intune_connector::crypto::DigestAlgorithm::Sha256, b"password", b"salt", 1, &mut key)
+                .unwrap();
+        }) > 0
+    );
+    assert!(
+        leak(|provider| drop(provider.key_generation().unwrap().generate(KeyAlgorithm::EcP256).unwrap().secret_pkcs8_der().to_vec())) > 0
+    );
+    assert!(
+        leak(|provider| drop(provider.key_generation().unwrap().generate(KeyAlgorithm::Rsa2048).unwrap().secret_pkcs8_der().to_vec())) > 0
+    );
+}
+
+#[test]
+fn writing_and_opening_a_pfx_leaves_nothing() {
+    for algorithm in [KeyAlgorithm::EcP256, KeyAlgorithm::Rsa2048] {
+        let (root, leaf) = identity(algorithm);
+        plant_password(PASSWORD);
+        for profile in [PfxProfile::Modern, PfxProfile::Compat, PfxProfile::Pbmac1] {
+            leaves_nothing(&format!("{profile:?} with {algorithm:?}"), |provider| {
+                let password = Password::from(PASSWORD);
+                let chain = [root.certificate.clone()];
+                let builder = PfxBuilder::new(profile).key(&leaf.key).certificate(&leaf.certificate).chain(&chain).friendly_name("name");
+                let file = builder.iterations(2_000).build(&password, provider).unwrap();
+                let opened = pfx::open(file.secret_bytes(), &password, provider, &Limits::default()).unwrap();
+                assert_eq!(opened.contents().identity().unwrap().key.key.secret_pkcs8_der(), leaf.key.secret_pkcs8_der());
+                assert!(pfx::has_mac(file.secret_bytes(), &Limits::default()).unwrap());
+                for wrong in ["another password", ""] {
+                    assert!(pfx::open(file.secret_bytes(), &Password::from(wrong), provider, &Limits::default()).is_err());
+                }
+                assert!(pfx::open(file.secret_bytes(), None, provider, &Limits::default()).is_err());
+                assert!(pfx::open(file.secret_bytes(), &password, provider, &limits(3_000)).is_err(), "it ends between two derivations");
+            });
+        }
+        recorder::clear();
+    }
+}
+
+fn limits(kdf_iterations: u64) -> Limits {
+    let mut limits = Limits::default();
+    limits.kdf_iterations = kdf_iterations;
+    limits
+}
+
+/// Opens a file under its password and wrong ones.
+fn open(der: &[u8], mac: Option<&str>, safes: Option<&str>, provider: &CryptoProvider) {
+    let (mac, safes) = (mac.map(Password::from), safes.map(Password::from));
+    let limits = limits(30_000);
+    if let Ok(opened) = pfx::open(der, PfxPasswords::separate(mac.as_ref(), safes.as_ref()), provider, &limits) {
+        for key in &opened.contents().keys {
+            spy::plant_pkcs8(key.key.secret_pkcs8_der());
+        }
+    }
+    let wrong = Password::from("a wrong password");
+    let _ = pfx::open(der, PfxPasswords::separate(mac.as_ref(), Some(&wrong)), provider, &limits);
+    let _ = pfx::open(der, PfxPasswords::separate(None, safes.as_ref()), provider, &limits);
+}
+
+#[test]
+fn opening_the_files_of_other_programs_leaves_nothing() {
+    let mut faults = Vec::new();
+    let mut judge = |file: &str, der: &[u8], mac: Option<&str>, safes: Option<&str>| {
+        recorder::clear();
+        let plain = CryptoProvider::ring_and_aws_lc_rs();
+        let password = mac.map(Password::from);
+        let opened = pfx::open(der, password.as_ref(), &plain, &limits(30_000)).ok();
+        for password in [mac, safes].into_iter().flatten() {
+            let holds = |bytes: &[u8]| bytes.windows(password.len().max(1)).any(|part| part == password.as_bytes());
+            // The password `cryptography` is the name in its certificate, which is no secret.
+            if !opened.iter().flat_map(|opened| &opened.contents().certificates).any(|certificate| holds(&certificate.der)) {
+                plant_password(password);
+            }
+        }
+        let found = leftovers(|provider| open(der, mac, safes, provider));
+        faults.extend(found.into_iter().map(|what| format!("{file}: {what}")));
+    };
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/pfx");
+    for entry in std::fs::read_dir(seeds).unwrap() {
+        let path = entry.unwrap().path();
+        judge(&path.display().to_string(), &std::fs::read(&path).unwrap(), Some("pw"), Some("pw"));
+    }
+    if let Some(folder) = support::vectors() {
+        let manifest = std::fs::read_to_string(folder.join("manifest.tsv")).unwrap();
+        for columns in manifest.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>()) {
+            if columns.get(8) != Some(&"pfx") || columns[4] == "reject" {
+                continue;
+            }
+            let column = columns[2].strip_prefix("(latin1)").unwrap_or(columns[2]);
+            let (mac, safes) = match column.strip_prefix("mac=").and_then(|rest| rest.split_once("|cipher=")) {
+                Some((mac, safes)) => (Some(mac), Some(safes)),
+                None if column == "(absent)" => (None, None),
+                None => (Some(column), Some(column)),
+            };
+            judge(columns[0], &std::fs::read(folder.join(columns[0])).unwrap(), mac, safes);
+        }
+    }
+    assert!(faults.is_empty(), "{} leftovers:\n{}", faults.len(), faults[..faults.len().min(40)].join("\n"));
+}
+
+#[test]
+fn envelopes_leave_nothing() {
+    let (_root, leaf) = identity(KeyAlgorithm::Rsa2048);
+    let certificate = Certificate::from_der(&leaf.certificate, &Limits::default()).unwrap();
+    let content = b"planted content of the envelope, long enough for several blocks of every cipher";
+    plant("the content", content);
+    let ciphers = [ContentCipherAlgorithm::Aes128Cbc, ContentCipherAlgorithm::Aes256Cbc, ContentCipherAlgorithm::DesEde3Cbc];
+    for cipher in ciphers {
+        for transport in [KeyTransportAlgorithm::RsaPkcs1v15, KeyTransportAlgorithm::RsaOaepSha256] {
+            leaves_nothing(&format!("{cipher:?} {transport:?}"), |provider| {
+                let builder = EnvelopeBuilder::new(cipher, transport).legacy_ciphers(LegacyCiphers::AllowTripleDes);
+                let message = builder.recipient(&certificate).build(content, provider).unwrap();
+                let key = provider.decryption_keys().unwrap().load(&leaf.key).unwrap();
+                let open = |rejected: bool| {
+                    let opening = Opening::parse(&message, &Limits::default()).unwrap();
+                    let mut opening = opening.legacy_ciphers(LegacyCiphers::AllowTripleDes);
+                    let request = opening.unwrap_request(&certificate, provider).unwrap();
+                    let unwrapped =
+                        if rejected { Err(intune_connector::crypto::UnwrapError::Rejected) } else { unwrap_now(&*key, &request) };
+                    opening.finish(unwrapped, provider)
+                };
+                assert_eq!(open(false).unwrap().secret_bytes(), content);
+                let _ = open(true);
+                let secret = open(false).unwrap();
+                reencrypt(&secret, Recipient::new(&certificate), provider).unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn transported_passwords_leave_nothing() {
+    let (_root, leaf) = identity(KeyAlgorithm::Rsa2048);
+    let certificate = Certificate::from_der(&leaf.certificate, &Limits::default()).unwrap();
+    plant_password(PASSWORD);
+    for scheme in [PaddingScheme::OaepSha512, PaddingScheme::OaepSha256, PaddingScheme::Pkcs1] {
+        leaves_nothing(&format!("{scheme:?}"), |provider| {
+            let password = Password::from(PASSWORD);
+            let legacy = LegacyPadding::DangerouslyAllowPkcs1AndOaepSha1;
+            let sent = encrypt_password(provider, &leaf.spki(), scheme, legacy, &password).unwrap();
+            let key = provider.decryption_keys().unwrap().load(&leaf.key).unwrap();
+            let opening = PasswordOpening::new(sent, scheme, legacy, provider).unwrap();
+            let unwrapped = unwrap_now(&*key, opening.unwrap_request());
+            let received = opening.finish(unwrapped).unwrap();
+            assert_eq!(received.password().secret_bytes(), PASSWORD.as_bytes());
+            password_envelope(received.password(), Recipient::new(&certificate), provider).unwrap();
+        });
+    }
+}
+
+#[test]
+fn loading_and_generating_keys_leaves_nothing() {
+    for algorithm in [KeyAlgorithm::EcP256, KeyAlgorithm::EcP384, KeyAlgorithm::Rsa2048] {
+        let fixed = unwatched(|| pki::provider().key_generation().unwrap().generate(algorithm).unwrap());
+        spy::plant_pkcs8(fixed.secret_pkcs8_der());
+        leaves_nothing(&format!("{algorithm:?}"), |provider| {
+            let copy = PrivateKeyPkcs8::new(fixed.secret_pkcs8_der().to_vec());
+            provider.signing_keys().unwrap().load(&copy).unwrap();
+            let _ = provider.decryption_keys().unwrap().load(&copy);
+            provider.key_generation().unwrap().generate(algorithm).unwrap();
+        });
+    }
+}
