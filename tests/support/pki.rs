@@ -21,6 +21,7 @@ use rustls_pki_types::CertificateDer;
 
 pub const DAY: Duration = Duration::from_secs(86_400);
 
+#[cfg(feature = "ring")]
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider::ring_and_aws_lc_rs())
 }

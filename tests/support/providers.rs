@@ -6,7 +6,10 @@ use intune_connector::crypto::CryptoProvider;
 
 /// Every provider that fills all slots but scrypt.
 pub fn complete_providers() -> Vec<CryptoProvider> {
-    vec![CryptoProvider::ring_and_aws_lc_rs(), CryptoProvider::aws_lc_rs()]
+    let mut complete = vec![CryptoProvider::aws_lc_rs()];
+    #[cfg(feature = "ring")]
+    complete.insert(0, CryptoProvider::ring_and_aws_lc_rs());
+    complete
 }
 
 /// Runs `test` on each of them.

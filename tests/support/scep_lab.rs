@@ -44,7 +44,11 @@ pub struct KeyPair {
 
 pub fn provider() -> &'static CryptoProvider {
     static PROVIDER: OnceLock<CryptoProvider> = OnceLock::new();
-    PROVIDER.get_or_init(CryptoProvider::ring_and_aws_lc_rs)
+    #[cfg(feature = "ring")]
+    let make = CryptoProvider::ring_and_aws_lc_rs;
+    #[cfg(not(feature = "ring"))]
+    let make = CryptoProvider::aws_lc_rs;
+    PROVIDER.get_or_init(make)
 }
 
 pub fn key_pair(algorithm: KeyAlgorithm) -> KeyPair {
@@ -334,6 +338,11 @@ impl Lab {
     }
 
     pub fn with_ca(ca: TestCa, change: impl FnOnce(ServiceBuilder) -> ServiceBuilder) -> Self {
+        Self::on(provider().clone(), ca, change)
+    }
+
+    /// With that provider for the service alone.
+    pub fn on(service: CryptoProvider, ca: TestCa, change: impl FnOnce(ServiceBuilder) -> ServiceBuilder) -> Self {
         let ra_key = shared_key(1);
         let until = Timestamp::system_now().saturating_add(500 * 24 * HOUR);
         let ra = ca.make(name("CN=TEST RA"), &ra_key.spki, |builder| builder.key_usage(KeyUsage::SIGN_AND_ENCIPHER), until);
@@ -348,7 +357,7 @@ impl Lab {
         let (sink, runtime) = (Arc::new(RecordingSink::new()), Arc::new(StdRuntime::new().unwrap()));
         let policy = IssuancePolicy::dangerous_allow_any_identity();
         let builder = Service::builder(
-            provider().clone(),
+            service,
             journal.clone(),
             "Lab CA".parse().unwrap(),
             ca.clone(),

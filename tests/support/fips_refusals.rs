@@ -1,13 +1,6 @@
-//! A provider that is restricted to what FIPS approves refuses everything else with an error that says so, and does the rest.
-//!
-//! Run on the ordinary backends: the restriction is about algorithms. What runs inside a FIPS module is tested by the member `tests/fips`.
-#![cfg(all(feature = "ring", feature = "aws-lc-rs", feature = "import"))]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+//! What a restricted provider refuses and what remains, on every complete provider. Needs `pki` and `providers`.
 
-#[path = "support/pki.rs"]
-mod pki;
-#[path = "support/providers.rs"]
-mod providers;
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
@@ -26,6 +19,8 @@ use intune_connector::message::signed::{LegacyDigests, Signed, SignedBuilder, Si
 use intune_connector::secret::{Password, PrivateKeyPkcs8};
 use intune_connector::terms::{KeyAlgorithm, PaddingScheme};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
+
+use crate::{pki, providers};
 
 const PASSWORD: &str = "Correct-Horse-Battery-7";
 
