@@ -7,6 +7,7 @@ pub mod der;
 pub mod pkcs10;
 pub mod pkcs12;
 pub mod pkcs5;
+pub mod rsassa_pss;
 pub mod scep;
 pub mod time;
 pub mod x509;

@@ -22,8 +22,11 @@ mod rare_digests;
 mod ring;
 #[cfg(all(feature = "ring", feature = "aws-lc-rs"))]
 mod ring_and_aws_lc_rs;
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+mod rsa_public;
 #[cfg(all(feature = "scrypt", any(feature = "ring", feature = "aws-lc-rs")))]
 mod scrypt;
+mod signature;
 mod slots;
 #[cfg_attr(
     not(any(feature = "ring", feature = "aws-lc-rs")),
@@ -35,10 +38,11 @@ pub use constant_time::constant_time_eq;
 pub use key::{DecryptionKey, SignError, SigningKey, UnwrapError, UnwrapRequest, sign_now, unwrap_now};
 pub use pkcs12_kdf::pkcs12_kdf;
 pub use provider::{CryptoProvider, MissingSlot, SlotName};
+pub use signature::{PssParameters, SignatureAlgorithm};
 pub use slots::{
     Aead, AeadAlgorithm, ContentCipher, ContentCipherAlgorithm, CryptoError, DecryptionKeyLoader, Digest, DigestAlgorithm, DigestKdf,
     DigestOutput, Hmac, KeyAgreement, KeyGeneration, KeyTransport, KeyTransportAlgorithm, KeyWrap, Pbkdf2, Scrypt, ScryptParameters,
-    SecureRandom, SignatureAlgorithm, SignatureVerification, SigningKeyLoader,
+    SecureRandom, SignatureVerification, SigningKeyLoader,
 };
 
 /// What RSA keys of both backends sign with, preferred first.

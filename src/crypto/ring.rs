@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{EcdsaKeyPair, KeyPair as _, UnparsedPublicKey};
+use ring::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use ring::{aead, digest, hmac, pbkdf2, rsa, signature};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 
 use super::hmac::{hmac_over_digest, pbkdf2_over_hmac};
 use super::rare_digests;
-use super::spki::{PrivateKeyKind, PublicKey, check_rsa_bits};
+use super::rsa_public::{self, ShortKeys};
+use super::spki::{PrivateKeyKind, PublicKey};
 use super::{
     Aead, AeadAlgorithm, CryptoError, CryptoProvider, Digest, DigestAlgorithm, DigestOutput, Hmac, Pbkdf2, SecureRandom, SignError,
     SignatureAlgorithm, SignatureVerification, SigningKey, SigningKeyLoader,
@@ -166,26 +167,41 @@ pub(super) struct RingVerification;
 impl SignatureVerification for RingVerification {
     fn verify(&self, algorithm: SignatureAlgorithm, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
         use SignatureAlgorithm as A;
-        let key = PublicKey::from_spki(spki)?;
-        if let PublicKey::Rsa { bits, .. } = key {
-            check_rsa_bits(bits)?;
-        }
-        let (algorithm, key): (&dyn signature::VerificationAlgorithm, &[u8]) = match (algorithm, key) {
+        let parsed = PublicKey::from_spki(spki)?;
+        parsed.check_rsa_use(algorithm.pss_parameters())?;
+        let (algorithm, key): (&dyn signature::VerificationAlgorithm, &[u8]) = match (algorithm, parsed) {
             (A::RsaPkcs1Sha1, PublicKey::Rsa { key, .. }) => (&signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, key),
             (A::RsaPkcs1Sha256, PublicKey::Rsa { key, .. }) => (&signature::RSA_PKCS1_2048_8192_SHA256, key),
             (A::RsaPkcs1Sha384, PublicKey::Rsa { key, .. }) => (&signature::RSA_PKCS1_2048_8192_SHA384, key),
             (A::RsaPkcs1Sha512, PublicKey::Rsa { key, .. }) => (&signature::RSA_PKCS1_2048_8192_SHA512, key),
-            (A::RsaPssSha256, PublicKey::Rsa { key, .. }) => (&signature::RSA_PSS_2048_8192_SHA256, key),
-            (A::RsaPssSha384, PublicKey::Rsa { key, .. }) => (&signature::RSA_PSS_2048_8192_SHA384, key),
-            (A::RsaPssSha512, PublicKey::Rsa { key, .. }) => (&signature::RSA_PSS_2048_8192_SHA512, key),
+            (A::RsaPssSha256, PublicKey::Rsa { key, .. } | PublicKey::RsaPss { key, .. }) => (&signature::RSA_PSS_2048_8192_SHA256, key),
+            (A::RsaPssSha384, PublicKey::Rsa { key, .. } | PublicKey::RsaPss { key, .. }) => (&signature::RSA_PSS_2048_8192_SHA384, key),
+            (A::RsaPssSha512, PublicKey::Rsa { key, .. } | PublicKey::RsaPss { key, .. }) => (&signature::RSA_PSS_2048_8192_SHA512, key),
             (A::EcdsaP256Sha256, PublicKey::EcP256(key)) => (&signature::ECDSA_P256_SHA256_ASN1, key),
             (A::EcdsaP256Sha384, PublicKey::EcP256(key)) => (&signature::ECDSA_P256_SHA384_ASN1, key),
             (A::EcdsaP384Sha256, PublicKey::EcP384(key)) => (&signature::ECDSA_P384_SHA256_ASN1, key),
             (A::EcdsaP384Sha384, PublicKey::EcP384(key)) => (&signature::ECDSA_P384_SHA384_ASN1, key),
             (A::Ed25519, PublicKey::Ed25519(key)) => (&signature::ED25519, key),
+            (A::RsaPkcs1Sha224 | A::RsaPss(_), PublicKey::Rsa { .. } | PublicKey::RsaPss { .. }) => {
+                return rsa_public::verify(&RingDigest, algorithm, parsed, message, signature, ShortKeys::Refuse);
+            }
+            (A::EcdsaP256Sha512, PublicKey::EcP256(_)) | (A::EcdsaP384Sha512, PublicKey::EcP384(_)) => {
+                return Err(CryptoError::Unsupported("ECDSA with SHA-512 on P-256 or P-384"));
+            }
+            (_, PublicKey::EcP521(_)) => return Err(CryptoError::Unsupported("ECDSA on P-521")),
             _ => return Err(CryptoError::Failed),
         };
         UnparsedPublicKey::new(algorithm, key).verify(message, signature).map_err(|_| CryptoError::Failed)
+    }
+
+    fn dangerous_verify_with_short_rsa_key(
+        &self,
+        algorithm: SignatureAlgorithm,
+        spki: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CryptoError> {
+        rsa_public::verify(&RingDigest, algorithm, PublicKey::from_spki(spki)?, message, signature, ShortKeys::FromBits1024)
     }
 }
 
@@ -213,7 +229,14 @@ impl SigningKeyLoader for RingSigningKeys {
                 let spki = PublicKey::EcP384(pair.public_key().as_ref()).to_spki().into();
                 Ok(Arc::new(EcSigningKey { pair, spki, algorithm: SignatureAlgorithm::EcdsaP384Sha384 }))
             }
-            PrivateKeyKind::EcP521 | PrivateKeyKind::X25519 => Err(CryptoError::Unsupported("signing with a P-521 or X25519 key")),
+            PrivateKeyKind::Ed25519 => {
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
+                    .map_err(|_| CryptoError::InvalidKey("the Ed25519 key is inconsistent or carries attributes"))?;
+                let spki = PublicKey::Ed25519(pair.public_key().as_ref()).to_spki().into();
+                Ok(Arc::new(Ed25519SigningKey { pair, spki }))
+            }
+            PrivateKeyKind::EcP521 => Err(CryptoError::Unsupported("signing with a P-521 key")),
+            PrivateKeyKind::X25519 => Err(CryptoError::InvalidKey("an X25519 key does not sign")),
         }
     }
 }
@@ -286,5 +309,33 @@ impl SigningKey for EcSigningKey {
         }
         let signature = self.pair.sign(&SystemRandom::new(), message).map_err(|_| SignError::Rejected)?;
         Ok(signature.as_ref().to_vec())
+    }
+}
+
+#[derive(Debug)]
+struct Ed25519SigningKey {
+    pair: Ed25519KeyPair,
+    spki: SubjectPublicKeyInfoDer<'static>,
+}
+
+#[async_trait]
+impl SigningKey for Ed25519SigningKey {
+    fn public_key(&self) -> SubjectPublicKeyInfoDer<'static> {
+        self.spki.clone()
+    }
+
+    fn algorithms(&self) -> Vec<SignatureAlgorithm> {
+        vec![SignatureAlgorithm::Ed25519]
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    async fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        match algorithm {
+            SignatureAlgorithm::Ed25519 => Ok(self.pair.sign(message).as_ref().to_vec()),
+            other => Err(SignError::Unsupported(other)),
+        }
     }
 }

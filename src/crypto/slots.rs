@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DecryptionKey, SigningKey};
+use super::{DecryptionKey, SignatureAlgorithm, SigningKey};
+use crate::ids::Oid;
 use crate::secret::{PrivateKeyPkcs8, SecretBytes};
 use crate::terms::KeyAlgorithm;
 
@@ -93,6 +94,28 @@ impl DigestAlgorithm {
         }
     }
 
+    /// The object identifier (RFC 3370, RFC 5754, NIST CSOR).
+    pub(crate) const fn oid(self) -> &'static str {
+        match self {
+            Self::Sha1 => "1.3.14.3.2.26",
+            Self::Sha224 => "2.16.840.1.101.3.4.2.4",
+            Self::Sha256 => "2.16.840.1.101.3.4.2.1",
+            Self::Sha384 => "2.16.840.1.101.3.4.2.2",
+            Self::Sha512 => "2.16.840.1.101.3.4.2.3",
+            Self::Sha512_224 => "2.16.840.1.101.3.4.2.5",
+            Self::Sha512_256 => "2.16.840.1.101.3.4.2.6",
+            Self::Blake2b512 => "1.3.6.1.4.1.1722.12.2.1.16",
+            Self::Blake2s256 => "1.3.6.1.4.1.1722.12.2.2.8",
+        }
+    }
+
+    /// The digest of signatures that an object identifier names: SHA-1 and SHA-2.
+    pub(crate) fn from_oid(oid: &Oid) -> Option<Self> {
+        [Self::Sha1, Self::Sha224, Self::Sha256, Self::Sha384, Self::Sha512, Self::Sha512_224, Self::Sha512_256]
+            .into_iter()
+            .find(|digest| digest.oid() == oid.as_str())
+    }
+
     /// Block length in bytes, `v` in RFC 7292 appendix B.
     #[must_use]
     pub const fn block_len(self) -> usize {
@@ -136,37 +159,6 @@ impl AsRef<[u8]> for DigestOutput {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
-}
-
-/// Signature algorithms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum SignatureAlgorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-1: verification of old objects only.
-    RsaPkcs1Sha1,
-    /// RSASSA-PKCS1-v1_5 with SHA-256
-    RsaPkcs1Sha256,
-    /// RSASSA-PKCS1-v1_5 with SHA-384
-    RsaPkcs1Sha384,
-    /// RSASSA-PKCS1-v1_5 with SHA-512
-    RsaPkcs1Sha512,
-    /// RSASSA-PSS with SHA-256, MGF1-SHA-256, salt of 32 bytes
-    RsaPssSha256,
-    /// RSASSA-PSS with SHA-384, MGF1-SHA-384, salt of 48 bytes
-    RsaPssSha384,
-    /// RSASSA-PSS with SHA-512, MGF1-SHA-512, salt of 64 bytes
-    RsaPssSha512,
-    /// ECDSA on P-256 with SHA-256, signature as DER
-    EcdsaP256Sha256,
-    /// ECDSA on P-256 with SHA-384, signature as DER
-    EcdsaP256Sha384,
-    /// ECDSA on P-384 with SHA-256, signature as DER
-    EcdsaP384Sha256,
-    /// ECDSA on P-384 with SHA-384, signature as DER
-    EcdsaP384Sha384,
-    /// Ed25519
-    Ed25519,
 }
 
 /// How a content key or a password is encrypted to an RSA key.
@@ -473,6 +465,20 @@ pub trait SignatureVerification: Debug + Send + Sync {
     /// # Errors
     /// [`CryptoError::Failed`] when it does not verify; [`CryptoError::Unsupported`] for the algorithm.
     fn verify(&self, algorithm: SignatureAlgorithm, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError>;
+    /// As `verify`, and takes RSA keys from 1024 bits too, which can be factored at a price: only to read what was signed long ago.
+    ///
+    /// # Errors
+    /// As `verify`; [`CryptoError::Unsupported`] where the implementation has no such keys, which is the default.
+    fn dangerous_verify_with_short_rsa_key(
+        &self,
+        algorithm: SignatureAlgorithm,
+        spki: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CryptoError> {
+        let _ = (algorithm, spki, message, signature);
+        Err(CryptoError::Unsupported("RSA keys under 2048 bits"))
+    }
     /// Whether the implementation runs inside a validated FIPS module, for the algorithms that FIPS approves.
     fn fips(&self) -> bool {
         false

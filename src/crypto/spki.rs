@@ -2,7 +2,9 @@
 //!
 //! The backends take bare keys; which algorithm a key is for is decided here, once and strictly, and not by trial.
 
-use super::CryptoError;
+use super::{CryptoError, DigestAlgorithm, PssParameters};
+use crate::codec::rsassa_pss::RsassaPssParameters;
+use crate::limits::{Budget, Limits};
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
@@ -13,6 +15,8 @@ const OBJECT_IDENTIFIER: u8 = 0x06;
 
 /// rsaEncryption, 1.2.840.113549.1.1.1
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+/// id-RSASSA-PSS, 1.2.840.113549.1.1.10
+const RSASSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
 /// id-ecPublicKey, 1.2.840.10045.2.1
 const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 /// secp256r1, 1.2.840.10045.3.1.7
@@ -29,7 +33,7 @@ const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 const MALFORMED_PUBLIC: CryptoError = CryptoError::InvalidKey("the SubjectPublicKeyInfo is malformed");
 const MALFORMED_PRIVATE: CryptoError = CryptoError::InvalidKey("the PKCS#8 structure is malformed");
 const UNKNOWN: CryptoError = CryptoError::InvalidKey("it is neither RSA, P-256, P-384, P-521, Ed25519 nor X25519");
-const RSA_TOO_SMALL: CryptoError = CryptoError::InvalidKey("RSA keys under 2048 bits are refused");
+pub(super) const RSA_TOO_SMALL: CryptoError = CryptoError::InvalidKey("RSA keys under 2048 bits are refused");
 const RSA_TOO_LARGE: CryptoError = CryptoError::InvalidKey("RSA keys over 8192 bits are refused");
 
 /// Smallest and largest RSA modulus that any operation takes (NIST SP 800-131A revision 2; the backends' own ceiling).
@@ -51,6 +55,8 @@ pub(super) fn check_rsa_bits(bits: usize) -> Result<(), CryptoError> {
 pub(super) enum PublicKey<'a> {
     /// `RSAPublicKey` DER (RFC 8017 appendix A.1.1).
     Rsa { key: &'a [u8], bits: usize },
+    /// `RSAPublicKey` DER of a key for RSASSA-PSS alone (RFC 4055 section 3.1), with what it restricts signatures to.
+    RsaPss { key: &'a [u8], bits: usize, restriction: Option<PssParameters> },
     /// An uncompressed point (RFC 5480 section 2.2): 65 bytes.
     EcP256(&'a [u8]),
     /// An uncompressed point: 97 bytes.
@@ -72,6 +78,10 @@ impl<'a> PublicKey<'a> {
                 let bits = rsa_public_bits(key).ok_or(MALFORMED_PUBLIC)?;
                 Ok(Self::Rsa { key, bits })
             }
+            Kind::RsaPss => {
+                let bits = rsa_public_bits(key).ok_or(MALFORMED_PUBLIC)?;
+                Ok(Self::RsaPss { key, bits, restriction: pss_restriction(parameters)? })
+            }
             Kind::EcP256 if is_uncompressed(key, 32) => Ok(Self::EcP256(key)),
             Kind::EcP384 if is_uncompressed(key, 48) => Ok(Self::EcP384(key)),
             Kind::EcP521 if is_uncompressed(key, 66) => Ok(Self::EcP521(key)),
@@ -88,10 +98,30 @@ impl<'a> PublicKey<'a> {
         Ok(Self::Rsa { key, bits })
     }
 
+    /// Refuses an RSA key that is too weak or too costly, or that its owner restricted to other parameters than `used`
+    /// (`None` for PKCS#1 v1.5). A restriction says the hashes, and the fewest bytes of salt.
+    pub(super) fn check_rsa_use(self, used: Option<PssParameters>) -> Result<(), CryptoError> {
+        match (self, used) {
+            (Self::Rsa { bits, .. } | Self::RsaPss { bits, restriction: None, .. }, Some(_)) | (Self::Rsa { bits, .. }, None) => {
+                check_rsa_bits(bits)
+            }
+            (Self::RsaPss { bits, restriction: Some(restriction), .. }, Some(used))
+                if (used.digest, used.mask_digest) == (restriction.digest, restriction.mask_digest)
+                    && used.salt_len >= restriction.salt_len =>
+            {
+                check_rsa_bits(bits)
+            }
+            (Self::RsaPss { .. }, _) => Err(CryptoError::InvalidKey("it is restricted to other RSASSA-PSS parameters")),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the `SubjectPublicKeyInfo`.
     pub(super) fn to_spki(self) -> Vec<u8> {
         let (oid, parameters, key) = match self {
             Self::Rsa { key, .. } => (RSA_ENCRYPTION, tlv(NULL, &[&[]]), key),
+            // Never written with a restriction: no backend makes such keys.
+            Self::RsaPss { key, .. } => (RSASSA_PSS, Vec::new(), key),
             Self::EcP256(key) => (EC_PUBLIC_KEY, tlv(OBJECT_IDENTIFIER, &[SECP256R1]), key),
             Self::EcP384(key) => (EC_PUBLIC_KEY, tlv(OBJECT_IDENTIFIER, &[SECP384R1]), key),
             Self::EcP521(key) => (EC_PUBLIC_KEY, tlv(OBJECT_IDENTIFIER, &[SECP521R1]), key),
@@ -110,6 +140,7 @@ pub(super) enum PrivateKeyKind {
     EcP256,
     EcP384,
     EcP521,
+    Ed25519,
     X25519,
 }
 
@@ -127,7 +158,8 @@ impl PrivateKeyKind {
             Some(Kind::EcP384) => Ok(Self::EcP384),
             Some(Kind::EcP521) => Ok(Self::EcP521),
             Some(Kind::X25519) => Ok(Self::X25519),
-            Some(Kind::Ed25519) | None => Err(CryptoError::InvalidKey("it is neither RSA, P-256, P-384, P-521 nor X25519")),
+            Some(Kind::Ed25519) => Ok(Self::Ed25519),
+            Some(Kind::RsaPss) | None => Err(UNKNOWN),
         }
     }
 }
@@ -140,6 +172,7 @@ pub(super) fn x25519_private_key(der: &[u8]) -> Option<&[u8]> {
 
 enum Kind {
     Rsa,
+    RsaPss,
     EcP256,
     EcP384,
     EcP521,
@@ -162,6 +195,7 @@ fn kind(oid: &[u8], parameters: &[u8]) -> Option<Kind> {
         };
     }
     match oid {
+        RSASSA_PSS => Some(Kind::RsaPss),
         ED25519 if parameters.is_empty() => Some(Kind::Ed25519),
         X25519 if parameters.is_empty() => Some(Kind::X25519),
         _ => None,
@@ -189,6 +223,27 @@ fn rsa_public_bits(key: &[u8]) -> Option<usize> {
     let (modulus, rest) = read(whole(key, SEQUENCE)?, INTEGER)?;
     whole(rest, INTEGER)?;
     positive_bits(modulus)
+}
+
+/// Modulus and exponent of `RSAPublicKey` DER, big-endian without leading zeros.
+pub(super) fn rsa_public_parts(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (modulus, rest) = read(whole(key, SEQUENCE)?, INTEGER)?;
+    let exponent = whole(rest, INTEGER)?;
+    positive_bits(modulus)?;
+    positive_bits(exponent)?;
+    Some((modulus.strip_prefix(&[0]).unwrap_or(modulus), exponent.strip_prefix(&[0]).unwrap_or(exponent)))
+}
+
+/// The parameters in the key's identifier; absent means that the owner restricts nothing (RFC 4055 section 3.1).
+fn pss_restriction(parameters: &[u8]) -> Result<Option<PssParameters>, CryptoError> {
+    if parameters.is_empty() {
+        return Ok(None);
+    }
+    let parameters = RsassaPssParameters::decode(parameters, &mut Budget::new(&Limits::default())).map_err(|_| MALFORMED_PUBLIC)?;
+    let digests = DigestAlgorithm::from_oid(&parameters.hash).zip(DigestAlgorithm::from_oid(&parameters.mask_hash));
+    let (digest, mask_digest) = digests.ok_or(CryptoError::Unsupported("the hash that an RSASSA-PSS key is restricted to"))?;
+    let salt_len = u16::try_from(parameters.salt_length).map_err(|_| MALFORMED_PUBLIC)?;
+    Ok(Some(PssParameters { digest, mask_digest, salt_len }))
 }
 
 fn rsa_private_bits(key: &[u8]) -> Option<usize> {
@@ -280,6 +335,33 @@ mod tests {
             PublicKey::X25519(&point[..32]),
         ] {
             assert_eq!(PublicKey::from_spki(&key.to_spki()).unwrap(), key);
+        }
+    }
+
+    #[test]
+    fn an_rsa_pss_key_signs_only_as_its_owner_restricted_it() {
+        let rsa = rsa_key(2048);
+        let used = |digest, salt_len| Some(PssParameters { digest, mask_digest: digest, salt_len });
+        let free = PublicKey::RsaPss { key: &rsa, bits: 2048, restriction: None };
+        assert_eq!(PublicKey::from_spki(&free.to_spki()).unwrap(), free);
+        let parameters = RsassaPssParameters {
+            hash: crate::terms::oid(DigestAlgorithm::Sha256.oid()),
+            mask_hash: crate::terms::oid(DigestAlgorithm::Sha256.oid()),
+            salt_length: 32,
+        };
+        let algorithm = tlv(SEQUENCE, &[&tlv(OBJECT_IDENTIFIER, &[RSASSA_PSS]), &parameters.encode()]);
+        let spki = tlv(SEQUENCE, &[&algorithm, &tlv(BIT_STRING, &[&[0], &rsa])]);
+        let restricted = PublicKey::from_spki(&spki).unwrap();
+        for (parameters, allowed) in [
+            (used(DigestAlgorithm::Sha256, 32), true),
+            (used(DigestAlgorithm::Sha256, 222), true),
+            (used(DigestAlgorithm::Sha256, 31), false),
+            (used(DigestAlgorithm::Sha512, 64), false),
+            (None, false),
+        ] {
+            assert_eq!(restricted.check_rsa_use(parameters).is_ok(), allowed, "{parameters:?}");
+            assert_eq!(free.check_rsa_use(parameters).is_ok(), parameters.is_some(), "{parameters:?}");
+            assert!(PublicKey::from_rsa(&rsa).unwrap().check_rsa_use(parameters).is_ok());
         }
     }
 

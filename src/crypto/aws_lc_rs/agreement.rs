@@ -43,7 +43,7 @@ impl AgreementKey {
             PrivateKeyKind::EcP384 => &ECDH_P384,
             PrivateKeyKind::EcP521 => &ECDH_P521,
             PrivateKeyKind::X25519 => &X25519,
-            PrivateKeyKind::Rsa { .. } => return Err(NO_CURVE),
+            PrivateKeyKind::Rsa { .. } | PrivateKeyKind::Ed25519 => return Err(NO_CURVE),
         };
         let key = match x25519_private_key(der) {
             Some(raw) => PrivateKey::from_private_key(algorithm, raw),
@@ -96,7 +96,7 @@ fn curve(key: PublicKey<'_>) -> Option<(&'static Algorithm, &[u8])> {
         PublicKey::EcP384(point) => Some((&ECDH_P384, point)),
         PublicKey::EcP521(point) => Some((&ECDH_P521, point)),
         PublicKey::X25519(point) => Some((&X25519, point)),
-        PublicKey::Rsa { .. } | PublicKey::Ed25519(_) => None,
+        PublicKey::Rsa { .. } | PublicKey::RsaPss { .. } | PublicKey::Ed25519(_) => None,
     }
 }
 

@@ -158,6 +158,11 @@ pub(super) fn approve_signature(algorithm: SignatureAlgorithm) -> Result<(), Cry
             | A::EcdsaP256Sha384
             | A::EcdsaP384Sha256
             | A::EcdsaP384Sha384
+            | A::EcdsaP256Sha512
+            | A::EcdsaP384Sha512
+            | A::EcdsaP521Sha256
+            | A::EcdsaP521Sha384
+            | A::EcdsaP521Sha512
             | A::Ed25519
     ) {
         return Ok(());

@@ -17,13 +17,8 @@ const DIGESTS: &[(&str, DigestAlgorithm)] = &[
 ];
 
 /// The digest that an object identifier names.
-pub(crate) fn digest_algorithm(oid: &Oid) -> Option<DigestAlgorithm> {
+pub(super) fn digest_algorithm(oid: &Oid) -> Option<DigestAlgorithm> {
     DIGESTS.iter().find(|(text, _)| *text == oid.as_str()).map(|(_, digest)| *digest)
-}
-
-/// The object identifier of a digest; the truncated SHA-512 variants have none here.
-pub(crate) fn digest_oid(digest: DigestAlgorithm) -> Option<Oid> {
-    DIGESTS.iter().find(|(_, known)| *known == digest).map(|(text, _)| oid(text))
 }
 
 const CIPHERS: &[(&str, ContentCipherAlgorithm)] = &[

@@ -8,7 +8,6 @@ mod build;
 mod open;
 
 pub use super::cms_error::{CmsError, CmsErrorKind};
-pub(crate) use algorithm::{digest_algorithm, digest_oid};
 pub use build::EnvelopeBuilder;
 pub use open::{Opening, RecipientId, RecipientKind, decrypt};
 

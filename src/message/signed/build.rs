@@ -6,10 +6,9 @@ use super::algorithm::{digest_of, signature_identifier};
 use super::{SignedAttribute, issuer_and_serial};
 use crate::codec::cms::{AlgorithmIdentifier, Attribute, EncapsulatedContentInfo, SignedAttributes, SignedData, SignerInfo, oids};
 use crate::codec::der::write;
-use crate::crypto::{CryptoError, CryptoProvider, SignatureAlgorithm, SigningKey};
+use crate::crypto::{CryptoProvider, SignatureAlgorithm, SigningKey};
 use crate::message::certificate::Certificate;
 use crate::message::cms_error::CmsError;
-use crate::message::enveloped::digest_oid;
 use crate::terms::oid;
 
 /// Where the signed content is.
@@ -65,7 +64,6 @@ impl<'a> SignedBuilder<'a> {
     ) -> Result<SignedToBeSigned, CmsError> {
         provider.permits_signing(algorithm)?;
         let digest = digest_of(algorithm);
-        let digest_name = digest_oid(digest).ok_or(CryptoError::Unsupported("this digest in SignedData"))?;
         let octets = match self.content {
             SignedContent::Attached(octets) | SignedContent::Detached(octets) => octets,
             SignedContent::Absent => &[],
@@ -79,7 +77,7 @@ impl<'a> SignedBuilder<'a> {
         let attributes = SignedAttributes::new(&attributes);
         let message = attributes.to_be_verified();
         // RFC 5754 section 2: SHA-2 identifiers are written without parameters.
-        let digest_algorithm = AlgorithmIdentifier::new(digest_name, None);
+        let digest_algorithm = AlgorithmIdentifier::new(oid(digest.oid()), None);
         let data = SignedData {
             digest_algorithms: vec![digest_algorithm.clone()],
             encap_content_info: EncapsulatedContentInfo {

@@ -10,9 +10,9 @@ use crate::codec::der::{Reader, Rules, Tag, single};
 use crate::crypto::{CryptoError, CryptoProvider, DigestAlgorithm, SignatureAlgorithm};
 use crate::ids::Oid;
 use crate::limits::{Budget, Limits};
+use crate::message::algorithm::PublicKeyAlgorithm;
 use crate::message::certificate::Certificate;
 use crate::message::cms_error::CmsError;
-use crate::message::enveloped::digest_algorithm;
 use crate::terms::oid;
 
 /// Whether SHA-1 is accepted under a signature.
@@ -26,6 +26,17 @@ pub enum LegacyDigests {
     AllowSha1,
 }
 
+/// Whether RSA keys under 2048 bits are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ShortRsaKeys {
+    /// From 2048 bits only.
+    #[default]
+    Refuse,
+    /// From 1024 bits: such keys can be factored at a price, so a signature proves little. Only to read what was signed long ago.
+    DangerouslyAllow1024Bits,
+}
+
 /// How to verify.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
@@ -36,6 +47,8 @@ pub struct VerifyOptions<'a> {
     pub certificates: &'a [Certificate],
     /// Whether SHA-1 is accepted.
     pub legacy_digests: LegacyDigests,
+    /// Whether RSA keys under 2048 bits are accepted.
+    pub short_rsa_keys: ShortRsaKeys,
 }
 
 impl<'a> VerifyOptions<'a> {
@@ -57,6 +70,13 @@ impl<'a> VerifyOptions<'a> {
     #[must_use]
     pub fn legacy_digests(mut self, legacy: LegacyDigests) -> Self {
         self.legacy_digests = legacy;
+        self
+    }
+
+    /// Whether RSA keys under 2048 bits are accepted.
+    #[must_use]
+    pub fn short_rsa_keys(mut self, short: ShortRsaKeys) -> Self {
+        self.short_rsa_keys = short;
         self
     }
 }
@@ -133,7 +153,7 @@ impl Signed {
         let candidates: Vec<Certificate> = carried.chain(options.certificates.iter().cloned()).collect();
         let mut signers = Vec::with_capacity(self.data.signer_infos.len());
         for signer in &self.data.signer_infos {
-            signers.push(self.verify_signer(signer, content, &candidates, options.legacy_digests, provider)?);
+            signers.push(self.verify_signer(signer, content, &candidates, options, provider)?);
         }
         Ok(VerifiedSigned { content, signers })
     }
@@ -143,23 +163,40 @@ impl Signed {
         signer: &'a SignerInfo,
         content: &[u8],
         candidates: &[Certificate],
-        legacy: LegacyDigests,
+        options: VerifyOptions<'_>,
         provider: &CryptoProvider,
     ) -> Result<VerifiedSigner<'a>, CmsError> {
         let named = candidates.iter().find(|certificate| identifies(&signer.sid, certificate));
         let certificate = named.ok_or(CmsError::SignerNotFound)?.clone();
-        let digest = digest_algorithm(&signer.digest_algorithm.algorithm)
+        let digest = DigestAlgorithm::from_oid(&signer.digest_algorithm.algorithm)
             .ok_or_else(|| CmsError::UnsupportedAlgorithm { role: "digest algorithm", oid: signer.digest_algorithm.algorithm.clone() })?;
-        if digest == DigestAlgorithm::Sha1 && legacy != LegacyDigests::AllowSha1 {
-            return Err(CmsError::WeakAlgorithm("SHA-1 (LegacyDigests::AllowSha1)"));
-        }
         let mut budget = Budget::new(&self.limits);
         let algorithm = signature_algorithm(&signer.signature_algorithm, digest, certificate.public_key_algorithm(), &mut budget)?;
+        let sha1 = digest == DigestAlgorithm::Sha1 || algorithm.digest() == Some(DigestAlgorithm::Sha1);
+        if sha1 && options.legacy_digests != LegacyDigests::AllowSha1 {
+            return Err(CmsError::WeakAlgorithm("SHA-1 (LegacyDigests::AllowSha1)"));
+        }
+        // The signature may be over another digest than the content's only where attributes hold the latter.
+        if signer.signed_attrs.is_none() && algorithm.digest().is_some_and(|signed| signed != digest) {
+            return Err(CmsError::Malformed("the signature algorithm and the digest algorithm name different digests"));
+        }
+        let short = matches!(certificate.public_key_algorithm(), PublicKeyAlgorithm::Rsa { bits } | PublicKeyAlgorithm::RsaPss { bits } if *bits < 2048);
+        if short && options.short_rsa_keys == ShortRsaKeys::Refuse {
+            return Err(CmsError::WeakAlgorithm("an RSA key under 2048 bits (ShortRsaKeys::DangerouslyAllow1024Bits)"));
+        }
         let verification = provider.verification()?;
-        let verify = |message: &[u8]| match verification.verify(algorithm, certificate.spki(), message, &signer.signature) {
-            Ok(()) => Ok(true),
-            Err(error @ (CryptoError::Unsupported(_) | CryptoError::NotApproved { .. })) => Err(CmsError::Crypto(error)),
-            Err(_) => Ok(false),
+        let verify = |message: &[u8]| {
+            let (spki, signature) = (certificate.spki(), &signer.signature);
+            let outcome = if short {
+                verification.dangerous_verify_with_short_rsa_key(algorithm, spki, message, signature)
+            } else {
+                verification.verify(algorithm, spki, message, signature)
+            };
+            match outcome {
+                Ok(()) => Ok(true),
+                Err(error @ (CryptoError::Unsupported(_) | CryptoError::NotApproved { .. })) => Err(CmsError::Crypto(error)),
+                Err(_) => Ok(false),
+            }
         };
         let verified = match &signer.signed_attrs {
             None => {
