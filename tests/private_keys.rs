@@ -5,14 +5,27 @@
 
 mod support;
 
+use core::time::Duration;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
+use intune_connector::adapters::{InMemoryQueue, LocalCa, MemoryDecryptionKeys, RecordingSink, StdRuntime, VolatileJournal};
+use intune_connector::connector::{Connector, QueueSettings};
 use intune_connector::crypto::{CryptoProvider, KeyTransportAlgorithm, UnwrapRequest, unwrap_now};
+use intune_connector::ids::RequestId;
+use intune_connector::import::{ImportConfig, generate_import_key};
 use intune_connector::limits::Limits;
+use intune_connector::message::certificate::Certificate;
+use intune_connector::message::enveloped::{self, LegacyCiphers};
+use intune_connector::message::name::Name;
 use intune_connector::message::private_key::{self, PrivateKeyError};
 use intune_connector::message::public_key::{PublicKeyError, RsaPublicKey};
-use intune_connector::secret::{Password, PrivateKeyPkcs8};
+use intune_connector::policy::RecipientPolicy;
+use intune_connector::ports::{ImportKeyName, ImportRequest, Outcome, Payload, QueueItem, RequestMeta};
+use intune_connector::retry::ErrorClass;
+use intune_connector::secret::{Password, PrivateKeyPkcs8, SecretBytes};
+use intune_connector::terms::{Flow, KeyAlgorithm, KeyUsage, PaddingScheme};
 
 /// A folder with keys by openssl.
 struct Openssl {
@@ -152,15 +165,21 @@ fn message(outcome: Result<PrivateKeyPkcs8, PrivateKeyError>) -> String {
     outcome.map(|_| "it was read").unwrap_err().to_string()
 }
 
+/// Encrypts as Microsoft's tool does, OAEP with SHA-512, to a key or its public half in PEM.
+fn encrypted(openssl: &Openssl, password: &str, key: &str) -> Vec<u8> {
+    std::fs::write(openssl.path("plain"), password).unwrap();
+    let input = if key.starts_with("public") { format!("-pubin -inkey {key}") } else { format!("-inkey {key}") };
+    let oaep = "-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha512 -pkeyopt rsa_mgf1_md:sha512";
+    openssl.run(&format!("pkeyutl -encrypt {input} -in plain -out cipher {oaep}"));
+    openssl.file("cipher")
+}
+
 /// Decrypts with the key, on each complete provider, what openssl encrypted to its public half.
 fn decrypts(openssl: &Openssl, public_half_of: &str, key: &PrivateKeyPkcs8) {
-    std::fs::write(openssl.path("plain"), "Correct-Horse-7").unwrap();
-    openssl.run(&format!(
-        "pkeyutl -encrypt -inkey {public_half_of} -in plain -out cipher -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha512 -pkeyopt rsa_mgf1_md:sha512"
-    ));
+    let ciphertext = encrypted(openssl, "Correct-Horse-7", public_half_of);
     for provider in [CryptoProvider::ring_and_aws_lc_rs(), CryptoProvider::aws_lc_rs()] {
         let loaded = provider.decryption_keys().unwrap().load(key).unwrap();
-        let plain = unwrap_now(&*loaded, &UnwrapRequest::new(KeyTransportAlgorithm::RsaOaepSha512, openssl.file("cipher"))).unwrap();
+        let plain = unwrap_now(&*loaded, &UnwrapRequest::new(KeyTransportAlgorithm::RsaOaepSha512, ciphertext.clone())).unwrap();
         assert_eq!(plain.secret_bytes(), b"Correct-Horse-7");
         let signer = provider.signing_keys().unwrap().load(key).unwrap();
         assert_eq!(signer.public_key().as_ref(), loaded.public_key().as_ref());
@@ -403,4 +422,85 @@ fn no_error_and_no_debug_text_shows_the_key() {
     let error = read(&blob).unwrap_err();
     let shown = format!("{error} {error:?}");
     assert!(shown.len() < 200 && !shown.contains(&format!("{}, {}", blob[300], blob[301])), "{shown}");
+}
+
+/// The second half of docs/import-keys.md.
+#[test]
+fn a_tenant_that_moves_serves_the_exported_key_and_a_second_one_until_the_old_records_are_gone() {
+    let Some(openssl) = Openssl::new() else { return };
+    let provider = provider();
+    let named = |key: &str| ImportKeyName { provider: "Microsoft Software Key Storage Provider".to_owned(), key: key.to_owned() };
+
+    // The key of Microsoft's connector, as its module exports it, and a second one beside it.
+    let exported = openssl.rsa("old.pem", "-pkeyopt rsa_keygen_bits:2048").rsa3();
+    let old = private_key::read(&exported, None, &provider, &Limits::default()).unwrap();
+    let new = generate_import_key(&provider, KeyAlgorithm::Rsa3072).unwrap();
+    std::fs::write(openssl.path("public-new.pem"), new.public_key.to_pem()).unwrap();
+    let keys = Arc::new(MemoryDecryptionKeys::new());
+    keys.insert(named("PFXEncryptionKey"), provider.decryption_keys().unwrap().load(&old).unwrap());
+    keys.insert(named("PFXEncryptionKey-2"), new.decryption_key);
+
+    // A user's file, and the device that is to get it.
+    openssl.run("req -x509 -newkey rsa:2048 -nodes -keyout user.key -subj /CN=Jane -out user.pem");
+    openssl.run("pkcs12 -export -inkey user.key -in user.pem -passout pass:Correct-Horse-7 -out user.p12");
+    let ca = LocalCa::new(provider.clone(), "Device CA".parse().unwrap(), KeyAlgorithm::EcP256).unwrap();
+    let device_key = provider.key_generation().unwrap().generate(KeyAlgorithm::Rsa2048).unwrap();
+    let device_key = provider.decryption_keys().unwrap().load(&device_key).unwrap();
+    let name = Name::parse_cert_str("CN=device-1").unwrap();
+    let month = Duration::from_secs(30 * 86_400);
+    let device: Certificate =
+        ca.issue_service_certificate(name, &device_key.public_key(), KeyUsage::SIGN_AND_ENCIPHER, &[], month).unwrap();
+
+    let queue = Arc::new(InMemoryQueue::new());
+    let runtime = Arc::new(StdRuntime::new().unwrap());
+    let settings = QueueSettings::new(queue.clone()).with_poll_interval(Duration::from_micros(1));
+    let policy = RecipientPolicy::new().trust_root(ca.certificate().der().clone());
+    let connector = Connector::builder(provider.clone(), Arc::new(VolatileJournal::new()))
+        .tenant("contoso.example".parse().unwrap())
+        .instance("one".parse().unwrap())
+        .sink(Arc::new(RecordingSink::new()))
+        .runtime(runtime.clone())
+        .import(ImportConfig::new(queue.clone(), keys.clone(), policy).with_settings(settings))
+        .build()
+        .unwrap();
+    let ask = |id: &str, key_name: &str, encrypted_to: &str| {
+        let password = encrypted(&openssl, "Correct-Horse-7", encrypted_to);
+        let pfx = SecretBytes::new(openssl.file("user.p12"));
+        let request = ImportRequest::new(named(key_name), PaddingScheme::OaepSha512, password, pfx, device.der().clone());
+        let mut meta = RequestMeta::new(id.parse().unwrap(), "contoso.example".parse().unwrap(), Flow::PkcsImport);
+        meta.device = Some("device-1".parse().unwrap());
+        queue.push(QueueItem::new(meta, Payload::Import(Box::new(request))));
+        runtime.block_on(async {
+            for _ in 0..100 {
+                if connector.run_once().await.held == 0 && queue.waiting() == 0 {
+                    return;
+                }
+            }
+            panic!("work is left after 100 rounds");
+        });
+        queue.result_of(Flow::PkcsImport, &id.parse::<RequestId>().unwrap()).unwrap()
+    };
+    let delivered = |outcome: Outcome| {
+        let Outcome::Import(result) = outcome else { panic!("{outcome:?}") };
+        let limits = Limits::default();
+        let opened =
+            enveloped::decrypt(&result.password_envelope, &device, &*device_key, LegacyCiphers::AllowTripleDes, &provider, &limits);
+        assert_eq!(runtime.block_on(opened).unwrap().secret_bytes(), b"Correct-Horse-7");
+    };
+
+    // Records of both, in any order.
+    delivered(ask("old-1", "PFXEncryptionKey", "old.pem"));
+    delivered(ask("new-1", "PFXEncryptionKey-2", "public-new.pem"));
+    delivered(ask("old-2", "PFXEncryptionKey", "old.pem"));
+    // The new key under the old name, as a tool that was not told of the second name leaves it.
+    let second = provider.decryption_keys().unwrap().load(&new.private_key).unwrap();
+    keys.insert(named("PFXEncryptionKey"), second);
+    delivered(ask("new-2", "PFXEncryptionKey", "public-new.pem"));
+    delivered(ask("old-3", "PFXEncryptionKey", "old.pem"));
+
+    // The old key goes when its records are gone: what still comes then says so, and the new key is not touched by it.
+    assert!(keys.remove(&named("PFXEncryptionKey")));
+    let Outcome::Failed(failure) = ask("old-4", "PFXEncryptionKey", "old.pem") else { panic!("the key is gone") };
+    assert_eq!(failure.class, ErrorClass::Configuration);
+    delivered(ask("new-3", "PFXEncryptionKey-2", "public-new.pem"));
 }
