@@ -196,6 +196,9 @@ pub fn keys(data: &[u8]) {
     limits.kdf_iterations = 10_000;
     if let Ok(key) = private_key::read(data, Some(&Password::from("fuzz")), &provider, &limits) {
         private_key::read(key.secret_pkcs8_der(), None, &provider, &limits).expect("what is given is PKCS#8");
+        if let Ok(blob) = private_key::to_cng_full_private_blob(&key) {
+            private_key::read(blob.secret_bytes(), None, &provider, &limits).expect("what is written is read");
+        }
     }
 }
 

@@ -207,6 +207,8 @@ fn blobs_of_rsa_keys_give_the_key_that_openssl_made() {
             openssl.run("pkey -inform DER -in imported.der -check -noout");
             if &blob[..4] != b"RSA2" {
                 assert!(key.secret_pkcs8_der().ends_with(&pkcs1), "{options}: the same numbers");
+                let written = private_key::to_cng_full_private_blob(&key).unwrap();
+                assert_eq!(written.secret_bytes(), numbers.rsa3(), "{options}");
             }
             decrypts(&openssl, "key.pem", &key);
         }
@@ -283,6 +285,7 @@ fn blobs_of_ec_keys_are_read() {
             if len < 66 {
                 provider().signing_keys().unwrap().load(&key).unwrap();
             }
+            assert!(matches!(private_key::to_cng_full_private_blob(&key), Err(PrivateKeyError::Unsupported(_))));
             assert!(message(read(&blob[..blob.len() - 1])).contains("shorter than its header says"));
             assert!(message(read(&[&blob[..], &[0]].concat())).contains("bytes follow its end"));
         }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::error::{KeyFormat, PrivateKeyError};
 use super::rsa::{Derived, RsaNumbers};
 use super::sec1::{self, Curve};
-use crate::secret::PrivateKeyPkcs8;
+use crate::secret::{PrivateKeyPkcs8, SecretBytes};
 
 /// `BCRYPT_RSAPRIVATE_MAGIC`: "RSA2".
 const RSA_PRIVATE: &[u8; 4] = b"RSA2";
@@ -79,6 +79,36 @@ fn rsa(format: KeyFormat, bytes: &[u8]) -> Result<PrivateKeyPkcs8, PrivateKeyErr
     fields.finish()?;
     check_bits(format, bits, modulus)?;
     RsaNumbers { modulus, public_exponent, prime1, prime2, derived }.to_pkcs8(format)
+}
+
+/// Writes an RSA key as `BCRYPT_RSAFULLPRIVATE_BLOB`.
+pub(super) fn full_private_blob(key: &RsaNumbers<'_>) -> Result<SecretBytes, PrivateKeyError> {
+    let derived = key.derived.as_ref().ok_or(PrivateKeyError::Inconsistent("numbers are missing"))?;
+    let (half1, half2, whole) = (key.prime1.len(), key.prime2.len(), key.modulus.len());
+    let bits = whole * 8 - key.modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    let mut blob = Vec::with_capacity(24 + key.public_exponent.len() + 2 * whole + 3 * half1 + 2 * half2);
+    blob.extend_from_slice(RSA_FULL_PRIVATE);
+    for length in [bits, key.public_exponent.len(), whole, half1, half2] {
+        let length = u32::try_from(length).map_err(|_| PrivateKeyError::Inconsistent("a number is too large"))?;
+        blob.extend_from_slice(&length.to_le_bytes());
+    }
+    let numbers = [
+        (key.public_exponent, key.public_exponent.len()),
+        (key.modulus, whole),
+        (key.prime1, half1),
+        (key.prime2, half2),
+        (derived.exponent1, half1),
+        (derived.exponent2, half2),
+        (derived.coefficient, half1),
+        (derived.private_exponent, whole),
+    ];
+    for (number, len) in numbers {
+        let padding =
+            len.checked_sub(number.len()).ok_or(PrivateKeyError::Inconsistent("a number is larger than the one it derives from"))?;
+        blob.extend(core::iter::repeat_n(0, padding));
+        blob.extend_from_slice(number);
+    }
+    Ok(SecretBytes::new(blob))
 }
 
 /// The stated length must hold the modulus and lie within its bytes: some writers state whole bytes.

@@ -1,9 +1,10 @@
 //! Which of the DER structures for keys some bytes are.
 
 use super::error::{KeyFormat, PrivateKeyError};
-use super::{rsa, sec1};
+use super::rsa::{self, Derived, RsaNumbers};
+use super::sec1;
 use crate::codec::der::{DerError, Rules, Tag, single};
-use crate::limits::Budget;
+use crate::limits::{Budget, Limits};
 use crate::secret::PrivateKeyPkcs8;
 
 /// What a SEQUENCE is, by the tags of its first members.
@@ -94,7 +95,27 @@ fn check_pkcs8(der: &[u8], budget: &mut Budget) -> Result<(), DerError> {
     fields.finish()
 }
 
+/// The numbers of a PKCS#8 key with RSA; `None` when it is another key or another structure.
+pub(super) fn rsa_numbers(pkcs8: &[u8]) -> Option<RsaNumbers<'_>> {
+    let mut budget = Budget::new(&Limits::default());
+    let mut outer = single(pkcs8, Rules::Der, &mut budget).ok()?.inner().ok()?;
+    outer.expect(Tag::INTEGER, &mut budget).ok()?;
+    let oid = outer.sequence(&mut budget).ok()?.expect(Tag::OID, &mut budget).ok()?;
+    if oid.raw() != rsa::RSA_ENCRYPTION {
+        return None;
+    }
+    let key = outer.expect(Tag::OCTET_STRING, &mut budget).ok()?.primitive().ok()?;
+    check_pkcs1(key, &mut budget).ok()?;
+    let mut fields = single(key, Rules::Der, &mut budget).ok()?.inner().ok()?;
+    let _version = fields.any(&mut budget).ok()?;
+    let mut number = || fields.any(&mut budget).ok()?.primitive().ok().map(rsa::significant);
+    let (modulus, public_exponent, private_exponent) = (number()?, number()?, number()?);
+    let (prime1, prime2) = (number()?, number()?);
+    let derived = Derived { exponent1: number()?, exponent2: number()?, coefficient: number()?, private_exponent };
+    Some(RsaNumbers { modulus, public_exponent, prime1, prime2, derived: Some(derived) })
+}
+
 /// Whether bytes have the outer shape of a PKCS#8 key: what a decryption must have given.
 pub(super) fn is_private_key_info(bytes: &[u8]) -> bool {
-    check_pkcs8(bytes, &mut Budget::new(&crate::limits::Limits::default())).is_ok()
+    check_pkcs8(bytes, &mut Budget::new(&Limits::default())).is_ok()
 }

@@ -1,6 +1,7 @@
 //! Private keys as other programs keep them: key blobs of Windows, PEM and DER. All become PKCS#8, which every key loader takes.
 //!
-//! [`read`] finds out what the bytes are. With it a tenant takes over the key of Microsoft's connector, where that key could be exported:
+//! [`read`] finds out what the bytes are. With it a tenant takes over the key of Microsoft's connector, where that key could be exported
+//! (`docs/import-keys.md` tells how, and what to do where it could not):
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,7 +38,7 @@ use super::pem;
 use super::pfx::decrypt_private_key_info;
 use crate::crypto::CryptoProvider;
 use crate::limits::{Budget, Limits};
-use crate::secret::{Password, PrivateKeyPkcs8};
+use crate::secret::{Password, PrivateKeyPkcs8, SecretBytes};
 
 /// Reads one private key in any [`KeyFormat`], recognised by its first bytes. Nothing may follow it, but text around PEM.
 ///
@@ -65,6 +66,18 @@ pub fn read(
             None => read_der(bytes, password, provider, limits),
         },
     }
+}
+
+/// Writes an RSA key as `RSAFULLPRIVATEBLOB`, which Microsoft's PFX import module reads (`Import-IntunePrivateKey`): the way for a key that
+/// was made here to a connector on Windows. The blob is the key in clear; wipe every copy of it.
+///
+/// # Errors
+/// [`PrivateKeyError`]: not a whole RSA key, or its numbers do not belong together.
+pub fn to_cng_full_private_blob(key: &PrivateKeyPkcs8) -> Result<SecretBytes, PrivateKeyError> {
+    let not_rsa = PrivateKeyError::Unsupported("it is not an RSA key of two primes");
+    let numbers = der::rsa_numbers(key.secret_pkcs8_der()).ok_or(not_rsa)?;
+    numbers.to_pkcs8(KeyFormat::Pkcs8)?;
+    blob::full_private_blob(&numbers)
 }
 
 fn read_der(

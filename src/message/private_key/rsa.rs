@@ -15,6 +15,9 @@ const MAX_EXPONENT: usize = 4;
 /// rsaEncryption with NULL parameters (RFC 8017 appendix A.1).
 const RSA_ALGORITHM: [u8; 15] = [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 
+/// rsaEncryption alone, as encoded.
+pub(super) const RSA_ENCRYPTION: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+
 /// The numbers of an RSA key as a blob holds them: big-endian, leading zeros allowed.
 pub(super) struct RsaNumbers<'a> {
     pub(super) modulus: &'a [u8],
@@ -115,6 +118,6 @@ pub(super) fn wrap(algorithm: &[u8], private_key: &[u8]) -> PrivateKeyPkcs8 {
 }
 
 /// Without leading zeros.
-fn significant(bytes: &[u8]) -> &[u8] {
+pub(super) fn significant(bytes: &[u8]) -> &[u8] {
     bytes.iter().position(|byte| *byte != 0).and_then(|start| bytes.get(start..)).unwrap_or_default()
 }
