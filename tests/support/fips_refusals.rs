@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use intune_connector::crypto::{
     AeadAlgorithm, ContentCipherAlgorithm, CryptoError, CryptoProvider, DecryptionKey, DigestAlgorithm, DigestKdf, KeyTransportAlgorithm,
-    ScryptParameters, SignError, SignatureAlgorithm, SigningKey, SigningKeyLoader, SlotName, UnwrapError, UnwrapRequest, pkcs12_kdf,
-    sign_now, unwrap_now,
+    PssParameters, ScryptParameters, SignError, SignatureAlgorithm, SigningKey, SigningKeyLoader, SlotName, UnwrapError, UnwrapRequest,
+    pkcs12_kdf, sign_now, unwrap_now,
 };
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
@@ -70,6 +70,9 @@ fn digests_remain_but_the_derivations_over_them_are_refused() {
             assert_eq!(slot.digest(algorithm, &[b"x"]).unwrap(), free.digest().unwrap().digest(algorithm, &[b"x"]).unwrap());
         }
         refused(slot.digest(DigestAlgorithm::Sha512_224, &[b"x"]), "SHA-512/224");
+        for blake2 in [DigestAlgorithm::Blake2b512, DigestAlgorithm::Blake2s256] {
+            refused(slot.digest(blake2, &[b"x"]), "BLAKE2");
+        }
         refused(slot.permits(DigestKdf::Pkcs12), "the key derivation of PKCS#12");
         refused(slot.permits(DigestKdf::Pbkdf1), "PBKDF1");
         let mut out = [0; 20];
@@ -209,6 +212,9 @@ fn sha1_signatures_are_neither_made_nor_verified() {
         let slot = provider.verification().unwrap();
         let spki = key.public_key();
         refused(slot.verify(S::RsaPkcs1Sha1, &spki, b"x", &[0; 256]), "SHA-1");
+        let old = PssParameters { digest: DigestAlgorithm::Sha1, mask_digest: DigestAlgorithm::Sha1, salt_len: 20 };
+        refused(slot.verify(S::rsa_pss(old), &spki, b"x", &[0; 256]), "RSASSA-PSS with other parameters");
+        refused(slot.verify(S::RsaPkcs1Sha224, &spki, b"x", &[0; 256]), "RSA signature with SHA-224");
         for algorithm in [KeyAlgorithm::Rsa2048, KeyAlgorithm::EcP256, KeyAlgorithm::EcP384] {
             let pkcs8 = provider.key_generation().unwrap().generate(algorithm).unwrap();
             let key = provider.signing_keys().unwrap().load(&pkcs8).unwrap();
@@ -251,7 +257,9 @@ fn keys_that_are_too_small_or_of_another_curve_are_refused() {
     for (_, provider) in restricted() {
         for (bits, what) in [(1024, "RSA key under 2048 bits"), (2047, "RSA key under 2048 bits"), (2049, "odd number of bits")] {
             let spki = rsa_spki(bits);
-            refused(provider.verification().unwrap().verify(SignatureAlgorithm::RsaPkcs1Sha256, &spki, b"x", &[0; 128]), what);
+            let (slot, algorithm) = (provider.verification().unwrap(), SignatureAlgorithm::RsaPkcs1Sha256);
+            refused(slot.verify(algorithm, &spki, b"x", &[0; 128]), what);
+            refused(slot.dangerous_verify_with_short_rsa_key(algorithm, &spki, b"x", &[0; 128]), what);
             refused(provider.key_transport().unwrap().encrypt(KeyTransportAlgorithm::RsaOaepSha256, &spki, b"x"), what);
         }
         let agreement = provider.key_agreement().unwrap();

@@ -45,7 +45,11 @@ pub(super) fn approve_digest(algorithm: DigestAlgorithm) -> Result<(), CryptoErr
     if matches!(algorithm, A::Sha1 | A::Sha224 | A::Sha256 | A::Sha384 | A::Sha512 | A::Sha512_256) {
         return Ok(());
     }
-    let what = if algorithm == A::Sha512_224 { "SHA-512/224 (which no FIPS module serves here)" } else { "this digest" };
+    let what = match algorithm {
+        A::Sha512_224 => "SHA-512/224 (which no FIPS module serves here)",
+        A::Blake2b512 | A::Blake2s256 => "BLAKE2",
+        _ => "this digest",
+    };
     Err(refuse(what, "use SHA-256, SHA-384 or SHA-512"))
 }
 
@@ -167,16 +171,24 @@ pub(super) fn approve_signature(algorithm: SignatureAlgorithm) -> Result<(), Cry
     ) {
         return Ok(());
     }
-    let what = if algorithm == A::RsaPkcs1Sha1 { "a signature with SHA-1" } else { "this signature algorithm" };
+    let what = match algorithm {
+        A::RsaPkcs1Sha1 => "a signature with SHA-1",
+        A::RsaPkcs1Sha224 => "an RSA signature with SHA-224 (which no FIPS module serves here)",
+        A::RsaPss(_) => {
+            "RSASSA-PSS with other parameters than SHA-2 in hash and mask and a salt as long (which no FIPS module serves here)"
+        }
+        _ => "this signature algorithm",
+    };
     Err(refuse(what, "have it signed with SHA-256, SHA-384 or SHA-512"))
 }
 
 /// A public key that verifies or is encrypted to.
 pub(super) fn approve_public_key(spki: &[u8]) -> Result<(), CryptoError> {
     let what = match PublicKey::from_spki(spki)? {
-        PublicKey::Rsa { bits, .. } if bits < 2048 => "an RSA key under 2048 bits",
-        PublicKey::Rsa { bits, .. } if bits % 2 != 0 => "an RSA key of an odd number of bits",
-        PublicKey::Rsa { .. } | PublicKey::EcP256(_) | PublicKey::EcP384(_) | PublicKey::EcP521(_) | PublicKey::Ed25519(_) => return Ok(()),
+        PublicKey::Rsa { bits, .. } | PublicKey::RsaPss { bits, .. } if bits < 2048 => "an RSA key under 2048 bits",
+        PublicKey::Rsa { bits, .. } | PublicKey::RsaPss { bits, .. } if bits % 2 != 0 => "an RSA key of an odd number of bits",
+        PublicKey::Rsa { .. } | PublicKey::RsaPss { .. } => return Ok(()),
+        PublicKey::EcP256(_) | PublicKey::EcP384(_) | PublicKey::EcP521(_) | PublicKey::Ed25519(_) => return Ok(()),
         _ => "this kind of key",
     };
     Err(refuse(what, "use RSA of 2048 bits or more, P-256 or P-384"))

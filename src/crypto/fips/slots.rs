@@ -204,6 +204,17 @@ impl SignatureVerification for ApprovedVerification {
         self.0.verify(algorithm, spki, message, signature)
     }
 
+    fn dangerous_verify_with_short_rsa_key(
+        &self,
+        algorithm: SignatureAlgorithm,
+        spki: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CryptoError> {
+        // Refuses the short ones by name.
+        self.verify(algorithm, spki, message, signature)
+    }
+
     fn fips(&self) -> bool {
         self.0.fips()
     }
