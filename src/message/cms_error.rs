@@ -19,7 +19,7 @@ pub enum CmsError {
     #[error("the CMS content type {0} is not what is expected here")]
     ContentType(Oid),
     /// An algorithm that is not supported.
-    #[error("the {role} {oid} is not supported")]
+    #[error("the {role} {oid}{} is not supported", algorithm_name(oid))]
     UnsupportedAlgorithm {
         /// What it is used for.
         role: &'static str,
@@ -71,6 +71,10 @@ pub enum CmsError {
     /// Writing failed in the provider.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+}
+
+fn algorithm_name(oid: &Oid) -> String {
+    crate::codec::cms::oids::name(oid.as_str()).map(|name| format!(" ({name})")).unwrap_or_default()
 }
 
 /// A [`CmsError`] by who must act.

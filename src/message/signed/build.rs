@@ -4,7 +4,9 @@ use rustls_pki_types::CertificateDer;
 
 use super::algorithm::{digest_of, signature_identifier};
 use super::{SignedAttribute, issuer_and_serial};
-use crate::codec::cms::{AlgorithmIdentifier, Attribute, EncapsulatedContentInfo, SignedAttributes, SignedData, SignerInfo, oids};
+use crate::codec::cms::{
+    AlgorithmIdentifier, Attribute, CertificateIdentifier, EncapsulatedContentInfo, SignedAttributes, SignedData, SignerInfo, oids,
+};
 use crate::codec::der::write;
 use crate::crypto::{CryptoProvider, SignatureAlgorithm, SigningKey};
 use crate::message::certificate::Certificate;
@@ -23,10 +25,36 @@ pub enum SignedContent<'a> {
     Absent,
 }
 
-/// Signs content with signed attributes.
+/// What the signature is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SignatureOver {
+    /// Signed attributes that hold the content's digest: what every peer reads.
+    #[default]
+    Attributes,
+    /// The content itself, without attributes: some readers demand it of detached signatures. Nothing else can be signed then.
+    ///
+    /// Readers that do not look can be shown the attributes of another message as such content, so prefer [`SignatureOver::Attributes`].
+    Content,
+}
+
+/// How the signer's certificate is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SignerNamedBy {
+    /// Issuer and serial number: what every peer reads.
+    #[default]
+    IssuerAndSerialNumber,
+    /// The subject key identifier of the certificate, which must have one.
+    SubjectKeyIdentifier,
+}
+
+/// Signs content.
 #[derive(Debug)]
 pub struct SignedBuilder<'a> {
     content: SignedContent<'a>,
+    over: SignatureOver,
+    named_by: SignerNamedBy,
     attributes: Vec<SignedAttribute>,
     certificates: Vec<Vec<u8>>,
 }
@@ -35,13 +63,33 @@ impl<'a> SignedBuilder<'a> {
     /// Content of type id-data to sign.
     #[must_use]
     pub fn new(content: SignedContent<'a>) -> Self {
-        Self { content, attributes: Vec::new(), certificates: Vec::new() }
+        Self {
+            content,
+            over: SignatureOver::Attributes,
+            named_by: SignerNamedBy::IssuerAndSerialNumber,
+            attributes: Vec::new(),
+            certificates: Vec::new(),
+        }
     }
 
     /// Adds a signed attribute; contentType and messageDigest are there already.
     #[must_use]
     pub fn attribute(mut self, attribute: SignedAttribute) -> Self {
         self.attributes.push(attribute);
+        self
+    }
+
+    /// What the signature is over.
+    #[must_use]
+    pub fn signature_over(mut self, over: SignatureOver) -> Self {
+        self.over = over;
+        self
+    }
+
+    /// How the signer's certificate is named.
+    #[must_use]
+    pub fn signer_named_by(mut self, named_by: SignerNamedBy) -> Self {
+        self.named_by = named_by;
         self
     }
 
@@ -55,7 +103,8 @@ impl<'a> SignedBuilder<'a> {
     /// What the key of `signer` must sign.
     ///
     /// # Errors
-    /// [`CmsError::MissingSlot`] and [`CmsError::Crypto`] from the digest slot.
+    /// [`CmsError::MissingSlot`] and [`CmsError::Crypto`] from the digest slot; [`CmsError::Certificate`] when it lacks the key
+    /// identifier that was asked for; [`CmsError::Malformed`] for attributes beside [`SignatureOver::Content`].
     pub fn to_be_signed(
         self,
         signer: &Certificate,
@@ -68,14 +117,27 @@ impl<'a> SignedBuilder<'a> {
             SignedContent::Attached(octets) | SignedContent::Detached(octets) => octets,
             SignedContent::Absent => &[],
         };
-        let content_digest = provider.digest()?.digest(digest, &[octets])?;
-        let mut attributes = vec![
-            Attribute::single(oid(oids::CONTENT_TYPE), write::oid(&oid(oids::DATA))),
-            Attribute::single(oid(oids::MESSAGE_DIGEST), write::octet_string(content_digest.as_ref())),
-        ];
-        attributes.extend(self.attributes.into_iter().map(|attribute| attribute.0));
-        let attributes = SignedAttributes::new(&attributes);
-        let message = attributes.to_be_verified();
+        let sid = match self.named_by {
+            SignerNamedBy::IssuerAndSerialNumber => issuer_and_serial(signer),
+            SignerNamedBy::SubjectKeyIdentifier => CertificateIdentifier::SubjectKeyIdentifier(
+                signer.subject_key_identifier().ok_or(CmsError::Certificate("it has no subject key identifier"))?.to_vec(),
+            ),
+        };
+        let (signed_attrs, message) = match self.over {
+            SignatureOver::Content if self.attributes.is_empty() => (None, octets.to_vec()),
+            SignatureOver::Content => return Err(CmsError::Malformed("attributes cannot be signed by a signature over the content")),
+            SignatureOver::Attributes => {
+                let content_digest = provider.digest()?.digest(digest, &[octets])?;
+                let mut attributes = vec![
+                    Attribute::single(oid(oids::CONTENT_TYPE), write::oid(&oid(oids::DATA))),
+                    Attribute::single(oid(oids::MESSAGE_DIGEST), write::octet_string(content_digest.as_ref())),
+                ];
+                attributes.extend(self.attributes.into_iter().map(|attribute| attribute.0));
+                let attributes = SignedAttributes::new(&attributes);
+                let message = attributes.to_be_verified();
+                (Some(attributes), message)
+            }
+        };
         // RFC 5754 section 2: SHA-2 identifiers are written without parameters.
         let digest_algorithm = AlgorithmIdentifier::new(oid(digest.oid()), None);
         let data = SignedData {
@@ -91,9 +153,9 @@ impl<'a> SignedBuilder<'a> {
             certificates: self.certificates,
             crls: Vec::new(),
             signer_infos: vec![SignerInfo {
-                sid: issuer_and_serial(signer),
+                sid,
                 digest_algorithm,
-                signed_attrs: Some(attributes),
+                signed_attrs,
                 signature_algorithm: signature_identifier(algorithm),
                 signature: Vec::new(),
                 unsigned_attr_types: Vec::new(),
@@ -128,7 +190,7 @@ pub struct SignedToBeSigned {
 }
 
 impl SignedToBeSigned {
-    /// The bytes to sign (not their digest): the DER of the signed attributes.
+    /// The bytes to sign (not their digest): the DER of the signed attributes, or the content.
     #[must_use]
     pub fn message(&self) -> &[u8] {
         &self.message
@@ -140,13 +202,44 @@ impl SignedToBeSigned {
         self.algorithm
     }
 
+    /// Adds the signers of `others` to this message: each signed the same content with an own key. The certificates are joined.
+    /// Detached content is not there to be compared: that it is the same is up to the caller.
+    ///
+    /// # Errors
+    /// [`CmsError::Malformed`] when one of them has other content.
+    pub fn finish_with(mut self, signature: &[u8], others: Vec<(Self, Vec<u8>)>) -> Result<Vec<u8>, CmsError> {
+        self.set_signature(signature);
+        for (mut other, signature) in others {
+            other.set_signature(&signature);
+            if other.data.encap_content_info.content != self.data.encap_content_info.content {
+                return Err(CmsError::Malformed("the signers of one message sign the same content"));
+            }
+            for digest in other.data.digest_algorithms {
+                if !self.data.digest_algorithms.contains(&digest) {
+                    self.data.digest_algorithms.push(digest);
+                }
+            }
+            for certificate in other.data.certificates {
+                if !self.data.certificates.contains(&certificate) {
+                    self.data.certificates.push(certificate);
+                }
+            }
+            self.data.signer_infos.append(&mut other.data.signer_infos);
+        }
+        Ok(self.data.encode())
+    }
+
     /// The DER of the finished `ContentInfo`.
     #[must_use]
     pub fn finish(mut self, signature: &[u8]) -> Vec<u8> {
+        self.set_signature(signature);
+        self.data.encode()
+    }
+
+    fn set_signature(&mut self, signature: &[u8]) {
         for signer in &mut self.data.signer_infos {
             signer.signature = signature.to_vec();
         }
-        self.data.encode()
     }
 }
 

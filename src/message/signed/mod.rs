@@ -9,7 +9,7 @@ mod verify;
 
 pub use super::cms_error::{CmsError, CmsErrorKind};
 pub use attribute::SignedAttribute;
-pub use build::{SignedBuilder, SignedContent, SignedToBeSigned, certs_only};
+pub use build::{SignatureOver, SignedBuilder, SignedContent, SignedToBeSigned, SignerNamedBy, certs_only};
 pub use verify::{LegacyDigests, ShortRsaKeys, Signed, VerifiedSigned, VerifiedSigner, VerifyOptions};
 
 use super::certificate::Certificate;

@@ -170,6 +170,11 @@ impl Signed {
         let certificate = named.ok_or(CmsError::SignerNotFound)?.clone();
         let digest = DigestAlgorithm::from_oid(&signer.digest_algorithm.algorithm)
             .ok_or_else(|| CmsError::UnsupportedAlgorithm { role: "digest algorithm", oid: signer.digest_algorithm.algorithm.clone() })?;
+        // RFC 5652 section 5.1 lets a reader refuse this; OpenSSL does, and readers that did not were caught by an empty set.
+        let listed = self.data.digest_algorithms.iter().any(|listed| DigestAlgorithm::from_oid(&listed.algorithm) == Some(digest));
+        if !listed {
+            return Err(CmsError::Malformed("the signer's digest is not among the digests of the message"));
+        }
         let mut budget = Budget::new(&self.limits);
         let algorithm = signature_algorithm(&signer.signature_algorithm, digest, certificate.public_key_algorithm(), &mut budget)?;
         let sha1 = digest == DigestAlgorithm::Sha1 || algorithm.digest() == Some(DigestAlgorithm::Sha1);
@@ -202,7 +207,7 @@ impl Signed {
             None => {
                 // RFC 5652 section 5.3: attributes may be missing over id-data only.
                 if self.content_type().as_str() != oids::DATA {
-                    return Err(CmsError::Signature);
+                    return Err(CmsError::Malformed("content other than id-data is signed without attributes"));
                 }
                 // Without attributes the content itself is signed; content that looks like attributes may be attributes of another message.
                 if looks_like_attributes(content, &mut budget) {
