@@ -45,7 +45,13 @@ pub fn ec() -> &'static Identity {
     IDENTITY.get_or_init(|| Identity::new(include_bytes!("fixed/ec.pk8"), include_bytes!("fixed/ec.der")))
 }
 
-/// The issuer of both.
+/// Another one on a curve.
+pub fn second() -> &'static Identity {
+    static IDENTITY: OnceLock<Identity> = OnceLock::new();
+    IDENTITY.get_or_init(|| Identity::new(include_bytes!("fixed/second.pk8"), include_bytes!("fixed/second.der")))
+}
+
+/// The issuer of all.
 pub fn ca() -> CertificateDer<'static> {
     CertificateDer::from(&include_bytes!("fixed/ca.der")[..])
 }

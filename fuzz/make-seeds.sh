@@ -7,9 +7,11 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/ca.key" -out "$work/ca.pem" -subj "/CN=TEST seed CA" -days 3650 2>/dev/null
 openssl req -newkey rsa:2048 -nodes -keyout "$work/rsa.key" -subj "/C=US/O=seed/CN=rsa" -out "$work/rsa.csr" 2>/dev/null
-openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/ec.key" -subj "/CN=ec" -out "$work/ec.csr" 2>/dev/null
+for kind in ec second; do
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/$kind.key" -subj "/CN=$kind" -out "$work/$kind.csr" 2>/dev/null
+done
 printf 'subjectAltName=email:a@example.test,DNS:a.example.test,URI:tag:microsoft.com,otherName:1.3.6.1.4.1.311.20.2.3;UTF8:a@example.test\nextendedKeyUsage=clientAuth,emailProtection\nkeyUsage=critical,digitalSignature,keyEncipherment\n' > "$work/leaf.ext"
-for kind in rsa ec; do
+for kind in rsa ec second; do
     openssl x509 -req -in "$work/$kind.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -extfile "$work/leaf.ext" -days 3650 -out "$work/$kind.pem" 2>/dev/null
     openssl x509 -in "$work/$kind.pem" -outform DER -out "../fixed/$kind.der"
     openssl pkcs8 -topk8 -nocrypt -in "$work/$kind.key" -outform DER -out "../fixed/$kind.pk8"

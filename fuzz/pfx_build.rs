@@ -7,7 +7,11 @@ use intune_connector::crypto::{
     ContentCipherAlgorithm, CryptoError, CryptoProvider, Digest, DigestAlgorithm, DigestOutput, Pbkdf2, pkcs12_kdf,
 };
 use intune_connector::limits::Limits;
-use intune_connector::message::pfx::{self, OpenedPfx, OtherBagKind, PfxBuilder, PfxContents, PfxErrorKind, PfxProfile, WindowsStore};
+use intune_connector::message::pfx::{
+    self, CertificateProtection, OpenedPfx, OtherBagKind, Pbes2Cipher, PfxBuilder, PfxContents, PfxDigest, PfxEncryption, PfxErrorKind,
+    PfxIdentity, PfxIntegrity, PfxProfile, PfxProtection, TrustedCertificate, WindowsKeyUsage, WindowsStore,
+};
+use intune_connector::message::reencrypt::reencrypt_pfx;
 use intune_connector::secret::Password;
 
 use super::fixed;
@@ -116,15 +120,40 @@ fn no_change_passes(file: &[u8], password: &Password, whole: &Snapshot, provider
     }
 }
 
+fn protection(choices: &mut Choices<'_>) -> PfxProtection {
+    let iterations = 2_000 + u32::from(choices.byte());
+    match choices.below(4) {
+        0 => return PfxProtection::from(PfxProfile::Modern).iterations(iterations),
+        1 => return PfxProtection::from(PfxProfile::Compat).iterations(iterations),
+        2 => return PfxProtection::from(PfxProfile::Pbmac1).iterations(iterations),
+        _ => {}
+    }
+    let digests = [PfxDigest::Sha1, PfxDigest::Sha224, PfxDigest::Sha256, PfxDigest::Sha384, PfxDigest::Sha512];
+    let ciphers = [Pbes2Cipher::Aes128Cbc, Pbes2Cipher::Aes192Cbc, Pbes2Cipher::Aes256Cbc];
+    let mut encryption = || match choices.below(3) {
+        0 => PfxEncryption::Pbes1TripleDes { iterations },
+        _ => PfxEncryption::Pbes2 { cipher: ciphers[choices.below(3)], prf: digests[choices.below(5)], iterations },
+    };
+    let (keys, mut certificates) = (encryption(), CertificateProtection::Encrypted(encryption()));
+    if choices.below(3) == 0 {
+        certificates = CertificateProtection::Clear;
+    }
+    let integrity = match choices.below(3) {
+        0 => PfxIntegrity::Mac { digest: digests[choices.below(5)], iterations },
+        1 => PfxIntegrity::Pbmac1 { prf: digests[choices.below(5)], hmac: digests[choices.below(5)], iterations },
+        _ => PfxIntegrity::DangerouslyNone,
+    };
+    PfxProtection::new(keys, certificates, integrity)
+}
+
 fn built(choices: &mut Choices<'_>) {
     let provider = cheap();
-    let profile = [PfxProfile::Modern, PfxProfile::Compat, PfxProfile::Pbmac1][choices.below(3)];
+    let protection = protection(choices);
     let identity = if choices.below(2) == 0 { fixed::ec() } else { fixed::rsa() };
     let chain = [fixed::ca()];
     let (name, csp) = (choices.text(80), choices.text(20));
     let password = choices.text(80);
-    let mut builder = PfxBuilder::new(profile).key(identity.key()).certificate(identity.certificate());
-    builder = builder.iterations(2_000 + u32::from(choices.byte()));
+    let mut builder = PfxBuilder::new(protection).key(identity.key()).certificate(identity.certificate());
     let with = choices.byte();
     if with & 1 != 0 {
         builder = builder.friendly_name(&name);
@@ -138,6 +167,16 @@ fn built(choices: &mut Choices<'_>) {
     if with & 8 != 0 {
         builder = builder.windows_store(WindowsStore::Machine);
     }
+    if with & 16 != 0 {
+        builder = builder.trusted_certificate(TrustedCertificate::new(&chain[0]));
+    }
+    if with & 32 != 0 {
+        builder = builder.windows_key_usage(WindowsKeyUsage::Exchange);
+    }
+    let second = fixed::second();
+    if with & 64 != 0 {
+        builder = builder.identity(PfxIdentity::new(second.key(), second.certificate()).chain(&chain));
+    }
     let typed = Password::from(password.as_str());
     let file = match builder.build(&typed, provider) {
         Ok(file) => file,
@@ -149,12 +188,17 @@ fn built(choices: &mut Choices<'_>) {
         }
     };
     let opened = pfx::open(file.secret_bytes(), &typed, provider, &Limits::default()).expect("what is written opens");
-    let opened = opened.into_mac_verified().expect("there is a MAC");
-    let found = opened.identity().expect("one key with its certificate");
-    assert_eq!(found.key.key.secret_pkcs8_der(), identity.key().secret_pkcs8_der());
+    assert_eq!(opened.mac().is_none(), matches!(protection.integrity, PfxIntegrity::DangerouslyNone));
+    let mut identities = opened.contents().identities();
+    let found = identities.next().expect("a key with its certificate");
+    // The key usage of Windows is written into the structure of the key.
+    if with & 32 == 0 {
+        assert!(found.key.key.secret_pkcs8_der() == identity.key().secret_pkcs8_der(), "another key");
+    }
     assert_eq!(found.certificate.der, *identity.certificate());
-    assert_eq!(found.chain.len(), usize::from(with & 4 != 0));
+    assert_eq!(found.chain.len(), usize::from(with & (4 | 16 | 64) != 0));
     assert_eq!(found.key.friendly_name.as_deref(), (with & 1 != 0).then_some(name.as_str()));
+    assert_eq!(identities.count(), usize::from(with & 64 != 0));
     let longer = Password::from(format!("{password}x"));
     assert!(pfx::open(file.secret_bytes(), &longer, provider, &Limits::default()).is_err(), "another password opens it");
     no_change_passes(file.secret_bytes(), &typed, &Snapshot::of(opened.contents()), provider, choices);
@@ -187,7 +231,34 @@ fn assembled(choices: &mut Choices<'_>) {
     assert!(found.certificates == model.certificates, "certificates");
     assert_eq!(found.others, model.others);
     let _ = (opened.contents().identities().map(|identity| identity.certificates().count()).sum::<usize>(), format!("{opened:?}"));
+    if has_mac && choices.below(4) == 0 {
+        reencrypted(&opened, &model, choices);
+    }
     no_change_passes(&file, &typed, &model, &provider, choices);
+}
+
+/// What a file holds comes out of the file that it is written into again; certificates once each.
+fn reencrypted(opened: &OpenedPfx, model: &Snapshot, choices: &mut Choices<'_>) {
+    let (protection, password) = (protection(choices), Password::from("another"));
+    match reencrypt_pfx(opened, protection, &password, cheap()) {
+        Ok(again) => {
+            let again = pfx::open(again.pfx.secret_bytes(), &password, cheap(), &Limits::default()).expect("what is written opens");
+            let found = Snapshot::of(again.contents());
+            let sorted = |all: &[(Vec<u8>, Option<String>, Option<Vec<u8>>)]| {
+                let mut all = all.iter().map(|(der, ..)| der.clone()).collect::<Vec<_>>();
+                all.sort();
+                all
+            };
+            let mut certificates = sorted(&model.certificates);
+            certificates.dedup();
+            assert!(sorted(&found.keys) == sorted(&model.keys), "other keys");
+            assert!(sorted(&found.certificates) == certificates, "other certificates");
+            assert!(found.others.len() <= model.others.len(), "other bags");
+        }
+        Err(error) => {
+            assert!(error.kind() == PfxErrorKind::InvalidInput && model.keys.is_empty() && model.certificates.is_empty(), "{error}")
+        }
+    }
 }
 
 /// Writes BER in the form that the choices say and notes what it wrote.
