@@ -1,107 +1,22 @@
-//! PFX files between this crate and OpenSSL, GnuTLS, NSS and Java, each driven as a program.
+//! PFX files between this crate and OpenSSL, GnuTLS, NSS, Java, Python and node-forge, each driven as a program.
+//! Who opens what this crate writes is in `pfx_matrix_interop.rs`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod pfx_support;
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use intune_connector::crypto::CryptoProvider;
 use intune_connector::limits::Limits;
-use intune_connector::message::pfx::{self, OpenedPfx, PfxBuilder, PfxProfile, WindowsStore};
-use intune_connector::secret::{Password, PrivateKeyPkcs8};
-use rustls_pki_types::CertificateDer;
+use intune_connector::message::pfx::{
+    self, JavaTrust, OpenedPfx, PfxBuilder, PfxProfile, TrustedCertificate, WindowsKeyUsage, WindowsStore,
+};
+use intune_connector::secret::Password;
+use pfx_support::{ASCII, NAME, Pki, UNICODE, nss_database, provider, script, sql, stdout};
 
-const ASCII: &str = "Correct-Horse-7";
-const UNICODE: &str = "Zażółć-gęślą";
-const NAME: &str = "Łukasz at Contoso";
 const PROFILES: [PfxProfile; 2] = [PfxProfile::Modern, PfxProfile::Compat];
-
-/// A root, an intermediate and a leaf, made by OpenSSL.
-struct Pki {
-    folder: tempfile::TempDir,
-    key: PrivateKeyPkcs8,
-    /// Leaf first.
-    chain: Vec<CertificateDer<'static>>,
-}
-
-impl Pki {
-    fn new(openssl: &Path, algorithm: &[&str]) -> Self {
-        let folder = support::scratch();
-        let at = |name: &str| folder.path().join(name);
-        let run = |arguments: &[&str]| {
-            support::run(Command::new(openssl).args(arguments).current_dir(folder.path()));
-        };
-        let key = |name: &str| {
-            support::run(Command::new(openssl).args(["genpkey", "-out", name]).args(algorithm).current_dir(folder.path()));
-        };
-        fs::write(at("ca.ext"), "basicConstraints=critical,CA:TRUE\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n").unwrap();
-        fs::write(at("leaf.ext"), "keyUsage=digitalSignature\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n").unwrap();
-        for (name, issuer, extensions) in [("root", None, "ca.ext"), ("inter", Some("root"), "ca.ext"), ("leaf", Some("inter"), "leaf.ext")]
-        {
-            key(&format!("{name}.key"));
-            run(&["req", "-new", "-key", &format!("{name}.key"), "-subj", &format!("/CN=Test {name}"), "-out", &format!("{name}.csr")]);
-            let (csr, pem, own_key) = (format!("{name}.csr"), format!("{name}.pem"), format!("{name}.key"));
-            let mut sign = vec!["x509", "-req", "-in", &csr, "-days", "30", "-extfile", extensions, "-out", &pem];
-            let issuer_files = issuer.map(|issuer| (format!("{issuer}.pem"), format!("{issuer}.key")));
-            match &issuer_files {
-                None => sign.extend(["-signkey", own_key.as_str()]),
-                Some((pem, key)) => sign.extend(["-CA", pem.as_str(), "-CAkey", key.as_str(), "-CAcreateserial"]),
-            }
-            run(&sign);
-            run(&["x509", "-in", &pem, "-outform", "DER", "-out", &format!("{name}.cer")]);
-        }
-        run(&["pkcs8", "-topk8", "-nocrypt", "-in", "leaf.key", "-outform", "DER", "-out", "leaf.p8"]);
-        let chain_pem = fs::read_to_string(at("inter.pem")).unwrap() + &fs::read_to_string(at("root.pem")).unwrap();
-        fs::write(at("chain.pem"), chain_pem).unwrap();
-        let key = PrivateKeyPkcs8::new(fs::read(at("leaf.p8")).unwrap());
-        let chain = ["leaf.cer", "inter.cer", "root.cer"].map(|name| CertificateDer::from(fs::read(at(name)).unwrap())).to_vec();
-        Self { folder, key, chain }
-    }
-
-    fn rsa_and_ec(openssl: &Path) -> [Self; 2] {
-        [
-            Self::new(openssl, &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
-            Self::new(openssl, &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
-        ]
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Writes a PFX of ours; gives its path.
-    fn write(&self, profile: PfxProfile, password: &str) -> PathBuf {
-        let builder = PfxBuilder::new(profile).key(&self.key).certificate(&self.chain[0]).chain(&self.chain[1..]).friendly_name(NAME);
-        let pfx = builder.build(&Password::from(password), &provider()).unwrap();
-        let path = self.path("ours.pfx");
-        fs::write(&path, pfx.secret_bytes()).unwrap();
-        path
-    }
-
-    /// Opens a file of another program: MAC verified, our key, our leaf, our chain in order.
-    fn assert_opens(&self, path: &Path, password: Option<&str>, certificates: usize) {
-        let password = password.map(Password::from);
-        let opened = pfx::open(&fs::read(path).unwrap(), password.as_ref(), &provider(), &Limits::default());
-        let opened = opened.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(matches!(opened, OpenedPfx::MacVerified(_)), "{}: {:?}", path.display(), opened.mac());
-        let identity = opened.contents().identity().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let public = |key| provider().signing_keys().unwrap().load(key).unwrap().public_key();
-        assert_eq!(public(&identity.key.key), public(&self.key), "{}", path.display());
-        assert!(identity.certificates().map(|certificate| &certificate.der).eq(&self.chain[..certificates]), "{}", path.display());
-    }
-}
-
-fn provider() -> CryptoProvider {
-    CryptoProvider::ring_and_aws_lc_rs()
-}
-
-fn stdout(command: &mut Command) -> String {
-    // The programs read passwords and write names in the encoding of the locale.
-    String::from_utf8_lossy(&support::run(command.env("LC_ALL", "C.UTF-8")).stdout).into_owned()
-}
 
 #[test]
 fn openssl_opens_what_each_profile_writes_with_and_without_legacy() {
@@ -145,56 +60,6 @@ fn openssl_reads_the_attributes_for_windows() {
     assert!(dump.contains("Microsoft CSP Name: Microsoft Software Key Storage Provider"), "{dump}");
     assert_eq!(dump.matches("Microsoft Local Key set").count(), 1, "{dump}");
     pki.assert_opens(&file, Some(ASCII), 1);
-}
-
-#[test]
-fn certtool_opens_what_each_profile_writes() {
-    let (Some(openssl), Some(certtool)) = (support::tool("openssl"), support::tool("certtool")) else { return };
-    for pki in Pki::rsa_and_ec(&openssl) {
-        for profile in PROFILES {
-            for password in [ASCII, UNICODE] {
-                let path = pki.write(profile, password);
-                let dump = stdout(Command::new(&certtool).args(["--p12-info", "--inder", "--password", password, "--infile"]).arg(&path));
-                assert_eq!(dump.matches("BEGIN CERTIFICATE").count(), 3, "{profile:?}: {dump}");
-                assert_eq!(dump.matches("PRIVATE KEY-----").count(), 2, "{profile:?}: {dump}");
-                assert!(dump.contains(NAME), "{profile:?}: {dump}");
-            }
-        }
-    }
-}
-
-#[test]
-fn pk12util_imports_what_each_profile_writes() {
-    let (Some(openssl), Some(pk12util)) = (support::tool("openssl"), support::tool("pk12util")) else { return };
-    for pki in Pki::rsa_and_ec(&openssl) {
-        for profile in PROFILES {
-            for password in [ASCII, UNICODE] {
-                let path = pki.write(profile, password);
-                let database = nss_database();
-                let said = stdout(Command::new(&pk12util).args(["-K", "", "-W", password, "-d"]).arg(sql(&database)).arg("-i").arg(&path));
-                assert!(said.contains("IMPORT SUCCESSFUL"), "{profile:?}: {said}");
-                let listed =
-                    stdout(Command::new(&pk12util).args(["-K", "", "-W", password, "-d"]).arg(sql(&database)).arg("-l").arg(&path));
-                assert_eq!(listed.lines().filter(|line| line.starts_with("Certificate")).count(), 3, "{profile:?}: {listed}");
-            }
-        }
-    }
-}
-
-#[test]
-fn keytool_opens_what_each_profile_writes() {
-    let (Some(openssl), Some(keytool)) = (support::tool("openssl"), support::tool("keytool")) else { return };
-    for pki in Pki::rsa_and_ec(&openssl) {
-        // Java refuses passwords beyond ASCII under PBES2.
-        for (profile, password) in [(PfxProfile::Modern, ASCII), (PfxProfile::Compat, ASCII)] {
-            let path = pki.write(profile, password);
-            let mut command = Command::new(&keytool);
-            command.args(["-J-Duser.language=en", "-list", "-v", "-storetype", "PKCS12", "-storepass", password, "-keystore"]).arg(&path);
-            let listed = stdout(&mut command);
-            assert!(listed.contains("Entry type: PrivateKeyEntry"), "{profile:?}: {listed}");
-            assert!(listed.contains("Certificate chain length: 3"), "{profile:?}: {listed}");
-        }
-    }
 }
 
 #[test]
@@ -296,11 +161,74 @@ fn what_keytool_writes_opens_in_its_old_and_new_settings() {
     }
 }
 
-fn nss_database() -> tempfile::TempDir {
-    support::scratch()
+#[test]
+fn what_python_cryptography_writes_opens_in_every_setting() {
+    let (Some(openssl), Some(python)) = (support::tool("openssl"), support::python_cryptography()) else { return };
+    for pki in Pki::rsa_and_ec(&openssl) {
+        for (setting, password) in
+            [("best-available", ASCII), ("best-available", UNICODE), ("3des-sha1", UNICODE), ("aes-sha512", "key-\u{1f511}")]
+        {
+            let path = pki.path("pyca.p12");
+            let mut command = Command::new(&python);
+            command.arg(script("pyca.py")).arg("write").arg(&path).arg(setting).args(["leaf.key", "leaf.pem", "inter.pem", "root.pem"]);
+            stdout(command.env("PFX_PASSWORD", password).current_dir(pki.folder.path()));
+            pki.assert_opens(&path, Some(password), 3);
+        }
+    }
 }
 
-/// pk12util makes the database itself when the folder is empty.
-fn sql(folder: &tempfile::TempDir) -> String {
-    format!("sql:{}", folder.path().display())
+#[test]
+fn what_node_forge_writes_opens_in_every_setting() {
+    let (Some(openssl), Some((node, modules))) = (support::tool("openssl"), support::node_forge()) else { return };
+    // forge knows RSA only, and under PBES2 takes the low bytes of UTF-16 units, which ISO 8859-1 is the same as.
+    let [rsa, _] = Pki::rsa_and_ec(&openssl);
+    for (setting, password) in [("default", ASCII), ("aes256", ASCII), ("aes192", "Größe-1"), ("3des", UNICODE), ("3des", "key-\u{1f511}")]
+    {
+        let path = rsa.path("forge.p12");
+        let mut command = Command::new(&node);
+        command.arg(script("forge.js")).arg("write").arg(&path).arg(setting).args(["leaf.key", "leaf.pem", "inter.pem", "root.pem"]);
+        stdout(command.env("NODE_PATH", &modules).env("PFX_PASSWORD", password).current_dir(rsa.folder.path()));
+        rsa.assert_opens(&path, Some(password), 3);
+    }
+}
+
+#[test]
+fn the_key_usage_for_windows_stands_where_openssl_puts_it() {
+    let Some(openssl) = support::tool("openssl") else { return };
+    let [pki, _] = Pki::rsa_and_ec(&openssl);
+    for (usage, option) in [(WindowsKeyUsage::Exchange, "-keyex"), (WindowsKeyUsage::Signature, "-keysig")] {
+        let (ours, theirs) = (pki.path("ours.pfx"), pki.path("theirs.pfx"));
+        let builder = PfxBuilder::new(PfxProfile::Modern).key(&pki.key).certificate(&pki.chain[0]).windows_key_usage(usage);
+        fs::write(&ours, builder.build(&Password::from(ASCII), &provider()).unwrap().secret_bytes()).unwrap();
+        let mut command = Command::new(&openssl);
+        command.args(["pkcs12", "-export", option, "-inkey", "leaf.key", "-in", "leaf.pem", "-passout", &format!("pass:{ASCII}"), "-out"]);
+        stdout(command.arg(&theirs).current_dir(pki.folder.path()));
+        let key = |path| {
+            let opened = pfx::open(&fs::read(path).unwrap(), &Password::from(ASCII), &provider(), &Limits::default()).unwrap();
+            opened.contents().identity().unwrap().key.key.secret_pkcs8_der().to_vec()
+        };
+        assert_eq!(key(&ours), key(&theirs), "{option}");
+    }
+}
+
+#[test]
+fn keytool_and_python_list_a_trust_store() {
+    let (Some(openssl), Some(keytool)) = (support::tool("openssl"), support::tool("keytool")) else { return };
+    let [pki, _] = Pki::rsa_and_ec(&openssl);
+    let path = pki.path("trust.p12");
+    let store = |trust| {
+        let roots = ["inter", "root"].into_iter().zip(&pki.chain[1..]);
+        let entry = |(name, certificate)| TrustedCertificate::new(certificate).friendly_name(name).java_trust(trust);
+        let builder = roots.map(entry).fold(PfxBuilder::new(PfxProfile::Modern), PfxBuilder::trusted_certificate);
+        fs::write(&path, builder.build(&Password::from(ASCII), &provider()).unwrap().secret_bytes()).unwrap();
+        let mut command = Command::new(&keytool);
+        command.args(["-J-Duser.language=en", "-list", "-storetype", "PKCS12", "-storepass", ASCII, "-keystore"]).arg(&path);
+        stdout(&mut command).matches("trustedCertEntry").count()
+    };
+    assert_eq!(store(JavaTrust::Unmarked), 0, "Java shows nothing without the mark");
+    assert_eq!(store(JavaTrust::AnyPurpose), 2);
+    let Some(python) = support::python_cryptography() else { return };
+    let mut command = Command::new(&python);
+    let found = stdout(command.arg(script("pyca.py")).arg("read").arg(&path).env("PFX_PASSWORD", ASCII));
+    assert_eq!(found.lines().filter(|line| line.starts_with("certificate")).count(), 2, "{found}");
 }

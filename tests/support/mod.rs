@@ -28,6 +28,32 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// The folder into which `.ci/interop-tools` installs what no distribution brings in the version that is needed.
+fn interop_tools() -> PathBuf {
+    std::env::var_os("INTUNE_CONNECTOR_INTEROP_TOOLS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/interop-tools"), PathBuf::from)
+}
+
+/// A Python that has pyca/cryptography; `None` (after saying so) when it is not installed.
+pub fn python_cryptography() -> Option<PathBuf> {
+    let python = interop_tools().join("python/bin/python3");
+    let found = python.is_file();
+    if !found {
+        skip("Python's cryptography (.ci/interop-tools)");
+    }
+    found.then_some(python)
+}
+
+/// node and the folder of modules in which node-forge lies; `None` (after saying so) when one is missing.
+pub fn node_forge() -> Option<(PathBuf, PathBuf)> {
+    let modules = interop_tools().join("node/node_modules");
+    if !modules.join("node-forge").is_dir() {
+        skip("node-forge (.ci/interop-tools)");
+        return None;
+    }
+    Some((tool("node")?, modules))
+}
+
 /// The folder of vectors; `None` (after saying so) when it is not there.
 pub fn vectors() -> Option<PathBuf> {
     let folder = std::env::var_os("INTUNE_CONNECTOR_VECTORS")
