@@ -26,6 +26,14 @@ pub enum CmsError {
         /// Which one.
         oid: Oid,
     },
+    /// RSAES-OAEP with two different hashes, which no provider has.
+    #[error("OAEP with {hash} and MGF1 with {mask_hash} is not supported: both hashes must be the same")]
+    UnsupportedOaepHashes {
+        /// The hash of OAEP.
+        hash: Oid,
+        /// The hash of MGF1.
+        mask_hash: Oid,
+    },
     /// An algorithm that is understood and refused as too weak unless opted in.
     #[error("{0} is refused as too weak; opt in by the option of that name if old peers need it")]
     WeakAlgorithm(&'static str),
@@ -107,6 +115,7 @@ impl CmsError {
             Self::Malformed(_) | Self::ContentType(_) | Self::Detached => CmsErrorKind::Malformed,
             Self::Limit(_) => CmsErrorKind::LimitExceeded,
             Self::UnsupportedAlgorithm { .. }
+            | Self::UnsupportedOaepHashes { .. }
             | Self::WeakAlgorithm(_)
             | Self::Crypto(CryptoError::NotApproved { .. })
             | Self::Sign(SignError::NotApproved(_)) => CmsErrorKind::UnsupportedAlgorithm,

@@ -26,7 +26,8 @@ impl AlgorithmIdentifier {
         Self::read_value(reader.expect(Tag::SEQUENCE, budget)?, budget)
     }
 
-    fn read_value(value: Tlv<'_>, budget: &mut Budget) -> Result<Self, DerError> {
+    /// Takes a value apart, whatever its tag: some structures tag it implicitly.
+    pub fn read_value(value: Tlv<'_>, budget: &mut Budget) -> Result<Self, DerError> {
         let mut inner = value.inner()?;
         let algorithm = read_oid(&mut inner, budget)?;
         let parameters = if inner.is_empty() { None } else { Some(inner.any(budget)?.raw().to_vec()) };

@@ -1,6 +1,6 @@
 //! `EnvelopedData` (RFC 5652 section 6).
 
-use super::{AlgorithmIdentifier, CertificateIdentifier, read_oid};
+use super::{AlgorithmIdentifier, RecipientInfo, read_oid};
 use crate::codec::der::{DerError, Reader, Tag, Tlv, write};
 use crate::ids::Oid;
 use crate::limits::Budget;
@@ -20,23 +20,26 @@ impl EnvelopedData {
         let mut inner = value.inner()?;
         inner.expect(Tag::INTEGER, budget)?.unsigned()?;
         inner.optional(Tag::context(0), budget)?;
-        let mut recipients = inner.set(budget)?;
-        let mut recipient_infos = Vec::new();
-        while !recipients.is_empty() {
-            budget.charge_recipients(1)?;
-            recipient_infos.push(RecipientInfo::read(&mut recipients, budget)?);
-        }
+        let recipient_infos = RecipientInfo::read_set(&mut inner, budget)?;
         let encrypted_content_info = EncryptedContentInfo::read(&mut inner, budget)?;
         inner.optional(Tag::context(1), budget)?;
         inner.finish()?;
         Ok(Self { recipient_infos, encrypted_content_info })
     }
 
-    /// DER. Version 0 when every recipient has version 0, else 2 (RFC 5652 section 6.1; no originator, no attributes).
+    /// DER. Version 3 with a password recipient, 0 when every recipient has version 0, else 2 (RFC 5652 section 6.1; no originator, no
+    /// attributes).
     pub fn encode(&self) -> Vec<u8> {
-        let plain = self.recipient_infos.iter().all(|info| matches!(info, RecipientInfo::KeyTrans(ktri) if !ktri.rid.is_key_identifier()));
-        let recipients = self.recipient_infos.iter().map(RecipientInfo::encode).collect();
-        write::sequence(&[&write::unsigned(if plain { 0 } else { 2 }), &write::set_of(recipients), &self.encrypted_content_info.encode()])
+        let infos = &self.recipient_infos;
+        let version = if infos.iter().any(|info| matches!(info, RecipientInfo::Password(_) | RecipientInfo::Other(_))) {
+            3
+        } else if infos.iter().all(|info| matches!(info, RecipientInfo::KeyTrans(ktri) if !ktri.rid.is_key_identifier())) {
+            0
+        } else {
+            2
+        };
+        let recipients = infos.iter().map(RecipientInfo::encode).collect();
+        write::sequence(&[&write::unsigned(version), &write::set_of(recipients), &self.encrypted_content_info.encode()])
     }
 }
 
@@ -52,7 +55,8 @@ pub struct EncryptedContentInfo {
 }
 
 impl EncryptedContentInfo {
-    fn read(reader: &mut Reader<'_>, budget: &mut Budget) -> Result<Self, DerError> {
+    /// Reads the next value.
+    pub fn read(reader: &mut Reader<'_>, budget: &mut Budget) -> Result<Self, DerError> {
         let mut inner = reader.sequence(budget)?;
         let content_type = read_oid(&mut inner, budget)?;
         let content_encryption_algorithm = AlgorithmIdentifier::read(&mut inner, budget)?;
@@ -64,79 +68,9 @@ impl EncryptedContentInfo {
         Ok(Self { content_type, content_encryption_algorithm, encrypted_content })
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// DER.
+    pub fn encode(&self) -> Vec<u8> {
         let content = self.encrypted_content.as_deref().map(|content| write::context_primitive(0, content)).unwrap_or_default();
         write::sequence(&[&write::oid(&self.content_type), &self.content_encryption_algorithm.encode(), &content])
-    }
-}
-
-/// `RecipientInfo`: only key transport is taken apart, the other kinds are kept as received.
-#[derive(Debug, Clone)]
-pub enum RecipientInfo {
-    /// `ktri`
-    KeyTrans(KeyTransRecipientInfo),
-    /// `[1] kari`
-    KeyAgree(Vec<u8>),
-    /// `[2] kekri`
-    Kek(Vec<u8>),
-    /// `[3] pwri`
-    Password(Vec<u8>),
-    /// `[4] ori`
-    Other(Vec<u8>),
-}
-
-impl RecipientInfo {
-    fn read(reader: &mut Reader<'_>, budget: &mut Budget) -> Result<Self, DerError> {
-        let value = reader.any(budget)?;
-        let mut inner = value.inner()?;
-        if value.tag() == Tag::SEQUENCE {
-            let ktri = KeyTransRecipientInfo::read(&mut inner, budget)?;
-            inner.finish()?;
-            return Ok(Self::KeyTrans(ktri));
-        }
-        if !value.tag().is_context() {
-            return Err(value.error("not a kind of RecipientInfo"));
-        }
-        let raw = value.raw().to_vec();
-        match value.tag().number() {
-            1 => Ok(Self::KeyAgree(raw)),
-            2 => Ok(Self::Kek(raw)),
-            3 => Ok(Self::Password(raw)),
-            4 => Ok(Self::Other(raw)),
-            _ => Err(value.error("not a kind of RecipientInfo")),
-        }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::KeyTrans(ktri) => ktri.encode(),
-            Self::KeyAgree(raw) | Self::Kek(raw) | Self::Password(raw) | Self::Other(raw) => raw.clone(),
-        }
-    }
-}
-
-/// `KeyTransRecipientInfo ::= SEQUENCE { version, rid, keyEncryptionAlgorithm, encryptedKey OCTET STRING }`
-#[derive(Debug, Clone)]
-pub struct KeyTransRecipientInfo {
-    /// For whom.
-    pub rid: CertificateIdentifier,
-    /// How the content key is encrypted.
-    pub key_encryption_algorithm: AlgorithmIdentifier,
-    /// The encrypted content key.
-    pub encrypted_key: Vec<u8>,
-}
-
-impl KeyTransRecipientInfo {
-    fn read(inner: &mut Reader<'_>, budget: &mut Budget) -> Result<Self, DerError> {
-        inner.expect(Tag::INTEGER, budget)?.unsigned()?;
-        let rid = CertificateIdentifier::read(inner, budget)?;
-        let key_encryption_algorithm = AlgorithmIdentifier::read(inner, budget)?;
-        let encrypted_key = inner.expect(Tag::OCTET_STRING, budget)?.octets(budget)?.into_owned();
-        Ok(Self { rid, key_encryption_algorithm, encrypted_key })
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let version = write::unsigned(if self.rid.is_key_identifier() { 2 } else { 0 });
-        write::sequence(&[&version, &self.rid.encode(), &self.key_encryption_algorithm.encode(), &write::octet_string(&self.encrypted_key)])
     }
 }

@@ -6,6 +6,8 @@ pub const DATA: &str = "1.2.840.113549.1.7.1";
 pub const SIGNED_DATA: &str = "1.2.840.113549.1.7.2";
 /// id-envelopedData
 pub const ENVELOPED_DATA: &str = "1.2.840.113549.1.7.3";
+/// id-encryptedData
+pub const ENCRYPTED_DATA: &str = "1.2.840.113549.1.7.6";
 /// id-ct-authEnvelopedData (RFC 5083)
 pub const AUTH_ENVELOPED_DATA: &str = "1.2.840.113549.1.9.16.1.23";
 
@@ -46,6 +48,66 @@ pub const AES192_CBC: &str = "2.16.840.1.101.3.4.1.22";
 pub const AES256_CBC: &str = "2.16.840.1.101.3.4.1.42";
 /// des-EDE3-CBC
 pub const DES_EDE3_CBC: &str = "1.2.840.113549.3.7";
+/// id-aes128-GCM
+pub const AES128_GCM: &str = "2.16.840.1.101.3.4.1.6";
+/// id-aes192-GCM
+pub const AES192_GCM: &str = "2.16.840.1.101.3.4.1.26";
+/// id-aes256-GCM
+pub const AES256_GCM: &str = "2.16.840.1.101.3.4.1.46";
+
+/// id-aes128-wrap
+pub const AES128_WRAP: &str = "2.16.840.1.101.3.4.1.5";
+/// id-aes192-wrap
+pub const AES192_WRAP: &str = "2.16.840.1.101.3.4.1.25";
+/// id-aes256-wrap
+pub const AES256_WRAP: &str = "2.16.840.1.101.3.4.1.45";
+/// id-alg-PWRI-KEK
+pub const PWRI_KEK: &str = "1.2.840.113549.1.9.16.3.9";
+
+/// id-ecPublicKey
+pub const EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
+/// secp256r1
+pub const SECP256R1: &str = "1.2.840.10045.3.1.7";
+/// secp384r1
+pub const SECP384R1: &str = "1.3.132.0.34";
+/// secp521r1
+pub const SECP521R1: &str = "1.3.132.0.35";
+/// id-X25519
+pub const X25519: &str = "1.3.101.110";
+
+/// dhSinglePass-stdDH-sha1kdf-scheme
+pub const STD_DH_SHA1_KDF: &str = "1.3.133.16.840.63.0.2";
+/// dhSinglePass-stdDH-sha224kdf-scheme
+pub const STD_DH_SHA224_KDF: &str = "1.3.132.1.11.0";
+/// dhSinglePass-stdDH-sha256kdf-scheme
+pub const STD_DH_SHA256_KDF: &str = "1.3.132.1.11.1";
+/// dhSinglePass-stdDH-sha384kdf-scheme
+pub const STD_DH_SHA384_KDF: &str = "1.3.132.1.11.2";
+/// dhSinglePass-stdDH-sha512kdf-scheme
+pub const STD_DH_SHA512_KDF: &str = "1.3.132.1.11.3";
+/// dhSinglePass-cofactorDH-sha1kdf-scheme
+pub const COFACTOR_DH_SHA1_KDF: &str = "1.3.133.16.840.63.0.3";
+/// dhSinglePass-cofactorDH-sha224kdf-scheme
+pub const COFACTOR_DH_SHA224_KDF: &str = "1.3.132.1.14.0";
+/// dhSinglePass-cofactorDH-sha256kdf-scheme
+pub const COFACTOR_DH_SHA256_KDF: &str = "1.3.132.1.14.1";
+/// dhSinglePass-cofactorDH-sha384kdf-scheme
+pub const COFACTOR_DH_SHA384_KDF: &str = "1.3.132.1.14.2";
+/// dhSinglePass-cofactorDH-sha512kdf-scheme
+pub const COFACTOR_DH_SHA512_KDF: &str = "1.3.132.1.14.3";
+
+/// id-PBKDF2
+pub const PBKDF2: &str = "1.2.840.113549.1.5.12";
+/// hmacWithSHA1
+pub const HMAC_WITH_SHA1: &str = "1.2.840.113549.2.7";
+/// hmacWithSHA224
+pub const HMAC_WITH_SHA224: &str = "1.2.840.113549.2.8";
+/// hmacWithSHA256
+pub const HMAC_WITH_SHA256: &str = "1.2.840.113549.2.9";
+/// hmacWithSHA384
+pub const HMAC_WITH_SHA384: &str = "1.2.840.113549.2.10";
+/// hmacWithSHA512
+pub const HMAC_WITH_SHA512: &str = "1.2.840.113549.2.11";
 
 /// The usual name of an algorithm, for messages to people.
 pub fn name(oid: &str) -> Option<&'static str> {

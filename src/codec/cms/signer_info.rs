@@ -85,7 +85,8 @@ impl SignedAttributes {
         Self { content: encoded.concat(), attributes: attributes.to_vec() }
     }
 
-    fn decode(value: Tlv<'_>, budget: &mut Budget) -> Result<Self, DerError> {
+    /// Takes the set apart, whatever its tag.
+    pub fn decode(value: Tlv<'_>, budget: &mut Budget) -> Result<Self, DerError> {
         let mut inner = value.inner()?;
         let mut attributes = Vec::new();
         while !inner.is_empty() {

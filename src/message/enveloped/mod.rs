@@ -1,15 +1,27 @@
-//! Encrypting to certificates and decrypting: CMS EnvelopedData (RFC 5652 section 6), RSA recipients.
+//! Encrypting to certificates and decrypting: CMS EnvelopedData (RFC 5652 section 6) and AuthEnvelopedData (RFC 5083).
 //!
+//! Recipients are read and written by RSA key transport, by ECDH (RFC 5753, RFC 8418), by a shared key, and by a password.
 //! Keys may be remote, so opening is split: [`Opening::parse`], [`Opening::unwrap_request`], the key's own `unwrap`, [`Opening::finish`].
 //! [`decrypt`] does all four.
 
 mod algorithm;
 mod build;
+mod content;
+mod encrypted;
+mod key_agreement;
+mod key_wrap;
 mod open;
+mod password;
+mod recipient;
 
 pub use super::cms_error::{CmsError, CmsErrorKind};
 pub use build::EnvelopeBuilder;
-pub use open::{Opening, RecipientId, RecipientKind, decrypt};
+pub use encrypted::decrypt_encrypted_data;
+pub use key_wrap::KeyWrapAlgorithm;
+pub use open::{Opening, decrypt};
+pub use recipient::{RecipientId, RecipientKind};
+
+use crate::crypto::ContentCipherAlgorithm;
 
 /// Whether 3DES may be used, which some stored payloads and old devices need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,4 +32,14 @@ pub enum LegacyCiphers {
     Refuse,
     /// Also 3DES-CBC: 64-bit blocks, 112-bit strength, disallowed by NIST for encryption since 2023. Needs the feature `legacy-ciphers`.
     AllowTripleDes,
+}
+
+impl LegacyCiphers {
+    /// Refuses a cipher that is not opted in.
+    fn check(self, cipher: ContentCipherAlgorithm) -> Result<(), CmsError> {
+        match (cipher, self) {
+            (ContentCipherAlgorithm::DesEde3Cbc, Self::Refuse) => Err(CmsError::WeakAlgorithm("3DES (LegacyCiphers::AllowTripleDes)")),
+            _ => Ok(()),
+        }
+    }
 }
