@@ -6,10 +6,11 @@ use intune_connector::crypto::CryptoProvider;
 
 /// Every provider that fills all slots but scrypt.
 pub fn complete_providers() -> Vec<CryptoProvider> {
-    let mut complete = vec![CryptoProvider::aws_lc_rs()];
     #[cfg(feature = "ring")]
-    complete.insert(0, CryptoProvider::ring_and_aws_lc_rs());
-    complete
+    let others = vec![CryptoProvider::ring_and_aws_lc_rs()];
+    #[cfg(not(feature = "ring"))]
+    let others = Vec::new();
+    others.into_iter().chain([CryptoProvider::aws_lc_rs()]).collect()
 }
 
 /// Runs `test` on each of them.
