@@ -190,23 +190,7 @@ fn unarmour(bytes: Vec<u8>) -> Vec<u8> {
     } else {
         return bytes;
     };
-    let digits: Vec<u32> = body
-        .bytes()
-        .filter_map(|byte| match byte {
-            b'A'..=b'Z' => Some(u32::from(byte - b'A')),
-            b'a'..=b'z' => Some(u32::from(byte - b'a') + 26),
-            b'0'..=b'9' => Some(u32::from(byte - b'0') + 52),
-            b'+' => Some(62),
-            b'/' => Some(63),
-            _ => None,
-        })
-        .collect();
-    let mut out = Vec::new();
-    for group in digits.chunks(4) {
-        let value = group.iter().fold(0u32, |value, digit| value << 6 | digit) << (6 * (4 - group.len()));
-        out.extend_from_slice(&value.to_be_bytes()[1..group.len()]);
-    }
-    out
+    support::base64(body)
 }
 
 #[test]

@@ -88,3 +88,22 @@ pub fn try_run(command: &mut Command) -> Output {
 pub fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder can be made")
 }
+
+/// The octets of base64; whatever is not of its alphabet is skipped.
+pub fn base64(text: &str) -> Vec<u8> {
+    let digit = |byte| match byte {
+        b'A'..=b'Z' => Some(u32::from(byte - b'A')),
+        b'a'..=b'z' => Some(u32::from(byte - b'a') + 26),
+        b'0'..=b'9' => Some(u32::from(byte - b'0') + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let digits: Vec<u32> = text.bytes().filter_map(digit).collect();
+    let mut out = Vec::with_capacity(digits.len() * 3 / 4);
+    for group in digits.chunks(4) {
+        let value = group.iter().fold(0u32, |value, digit| value << 6 | digit) << (6 * (4 - group.len()));
+        out.extend_from_slice(&value.to_be_bytes()[1..group.len()]);
+    }
+    out
+}

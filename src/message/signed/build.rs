@@ -3,6 +3,7 @@
 use rustls_pki_types::CertificateDer;
 
 use super::algorithm::{digest_of, signature_identifier};
+use super::verify::looks_like_attributes;
 use super::{SignedAttribute, issuer_and_serial};
 use crate::codec::cms::{
     AlgorithmIdentifier, Attribute, CertificateIdentifier, EncapsulatedContentInfo, SignedAttributes, SignedData, SignerInfo, oids,
@@ -104,7 +105,7 @@ impl<'a> SignedBuilder<'a> {
     ///
     /// # Errors
     /// [`CmsError::MissingSlot`] and [`CmsError::Crypto`] from the digest slot; [`CmsError::Certificate`] when it lacks the key
-    /// identifier that was asked for; [`CmsError::Malformed`] for attributes beside [`SignatureOver::Content`].
+    /// identifier that was asked for; [`CmsError::Malformed`] for attributes beside [`SignatureOver::Content`], or content there that has their form.
     pub fn to_be_signed(
         self,
         signer: &Certificate,
@@ -124,6 +125,9 @@ impl<'a> SignedBuilder<'a> {
             ),
         };
         let (signed_attrs, message) = match self.over {
+            SignatureOver::Content if looks_like_attributes(octets) => {
+                return Err(CmsError::Malformed("content that could be taken for signed attributes"));
+            }
             SignatureOver::Content if self.attributes.is_empty() => (None, octets.to_vec()),
             SignatureOver::Content => return Err(CmsError::Malformed("attributes cannot be signed by a signature over the content")),
             SignatureOver::Attributes => {

@@ -210,7 +210,7 @@ impl Signed {
                     return Err(CmsError::Malformed("content other than id-data is signed without attributes"));
                 }
                 // Without attributes the content itself is signed; content that looks like attributes may be attributes of another message.
-                if looks_like_attributes(content, &mut budget) {
+                if looks_like_attributes(content) {
                     return Err(CmsError::Signature);
                 }
                 verify(content)?
@@ -357,7 +357,8 @@ fn check_attributes(signer: &SignerInfo, content_type: &Oid, budget: &mut Budget
 }
 
 /// Whether content could be taken for signed attributes: a SET whose first value is a SEQUENCE that starts with an object identifier.
-fn looks_like_attributes(content: &[u8], budget: &mut Budget) -> bool {
+pub(super) fn looks_like_attributes(content: &[u8]) -> bool {
+    let budget = &mut Budget::new(&Limits::default());
     let mut reader = Reader::new(content, Rules::Ber);
     let Ok(mut set) = reader.set(budget) else { return false };
     let Ok(mut first) = set.sequence(budget) else { return false };
