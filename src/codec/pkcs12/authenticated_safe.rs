@@ -29,6 +29,11 @@ impl<'a> ContentInfo<'a> {
         Ok(Self { content_type, whole: *tlv, content })
     }
 
+    /// The whole ContentInfo as received.
+    pub(crate) fn raw(&self) -> &'a [u8] {
+        self.whole.raw()
+    }
+
     /// The content of type `data`: an OCTET STRING. Its bytes are what the MAC covers.
     pub(crate) fn data(&self, budget: &mut Budget) -> Result<Octets<'a>, DerError> {
         // Without content: CVE-2024-0727 in other readers.

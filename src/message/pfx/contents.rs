@@ -7,6 +7,7 @@ use rustls_pki_types::CertificateDer;
 use super::error::PfxError;
 use super::password::PasswordForm;
 use crate::codec::pkcs12::oid;
+use crate::message::certificate::Certificate;
 use crate::secret::{PrivateKeyPkcs8, SecretBytes};
 
 /// An opened PFX. The variant says what was proven before anything was decrypted.
@@ -15,7 +16,7 @@ use crate::secret::{PrivateKeyPkcs8, SecretBytes};
 pub enum OpenedPfx {
     /// The MAC fits the password: the file is what its writer wrote, or its writer's password is known to someone else.
     MacVerified(MacVerified),
-    /// A signature over the file was verified. Not produced yet: such files end in [`PfxError::UnsupportedMode`].
+    /// A signature over the file was verified, by a certificate that the caller named in [`OpenOptions::signers`](super::OpenOptions).
     SignatureVerified(SignatureVerified),
     /// The file has no MAC: anybody may have put together what is in it.
     Unauthenticated(Unauthenticated),
@@ -91,13 +92,31 @@ impl Deref for MacVerified {
     }
 }
 
-/// Contents whose signature was verified (RFC 7292 section 3.1, public-key integrity). Not produced yet.
+/// Contents whose signature was verified (RFC 7292 section 3.1, public-key integrity); only [`open_with`](super::open_with) and its like
+/// make one.
 #[derive(Debug)]
 pub struct SignatureVerified {
     contents: PfxContents,
+    signers: Vec<Certificate>,
 }
 
 impl SignatureVerified {
+    pub(super) fn new(contents: PfxContents, signers: Vec<Certificate>) -> Self {
+        Self { contents, signers }
+    }
+
+    /// The certificates whose keys signed, of those that the caller named; at least one. Their validity and revocation were not looked at.
+    #[must_use]
+    pub fn signers(&self) -> &[Certificate] {
+        &self.signers
+    }
+
+    /// What the file holds, by value; the proof is given up.
+    #[must_use]
+    pub fn into_contents(self) -> PfxContents {
+        self.contents
+    }
+
     /// What the file holds.
     #[must_use]
     pub fn contents(&self) -> &PfxContents {
@@ -262,7 +281,12 @@ impl<'a> Identity<'a> {
 pub enum Protection {
     /// It lay in clear.
     Clear,
-    /// It was encrypted.
+    /// It was encrypted to public keys.
+    ToPublicKeys {
+        /// The content cipher by its usual name.
+        cipher: String,
+    },
+    /// It was encrypted under a password.
     Encrypted {
         /// The scheme by its usual name.
         scheme: String,

@@ -6,6 +6,7 @@ use crate::codec::der::DerError;
 use crate::codec::pkcs12::oid;
 use crate::crypto::{CryptoError, MissingSlot};
 use crate::limits::LimitExceeded;
+use crate::message::cms_error::CmsError;
 
 /// The kinds of [`PfxError`]; their names in kebab-case are stable and stand in serialised forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +23,14 @@ pub enum PfxErrorKind {
     UnsupportedAlgorithm,
     /// The file is protected by public keys instead of a password.
     UnsupportedMode,
+    /// The file is signed, by nobody who was named.
+    UntrustedSigner,
+    /// The signature over the file does not verify.
+    Signature,
+    /// The private key does not open what is encrypted to public keys.
+    WrongKey,
+    /// The private key could not be reached.
+    KeyUnavailable,
     /// Reading the file would cost more than the limits allow.
     LimitExceeded,
     /// The file opened, but there is no key with its certificate in it.
@@ -48,6 +57,10 @@ impl PfxErrorKind {
             Self::Damaged => "damaged",
             Self::UnsupportedAlgorithm => "unsupported-algorithm",
             Self::UnsupportedMode => "unsupported-mode",
+            Self::UntrustedSigner => "untrusted-signer",
+            Self::Signature => "signature",
+            Self::WrongKey => "wrong-key",
+            Self::KeyUnavailable => "key-unavailable",
             Self::LimitExceeded => "limit-exceeded",
             Self::Empty => "empty",
             Self::SeveralIdentities => "several-identities",
@@ -85,6 +98,8 @@ pub enum AlgorithmRemedy {
     Feature(&'static str),
     /// The crypto provider in use lacks it.
     OtherProvider,
+    /// It is refused as too weak unless this option allows it.
+    OptIn(&'static str),
 }
 
 impl core::fmt::Display for AlgorithmRemedy {
@@ -94,6 +109,7 @@ impl core::fmt::Display for AlgorithmRemedy {
             Self::Feature(feature) => {
                 write!(f, "the crypto provider in use lacks it; build with the feature `{feature}`, or export the file again")
             }
+            Self::OptIn(option) => write!(f, "it is refused as too weak unless `{option}` allows it; export the file again with SHA-256"),
             Self::OtherProvider => f.write_str("the crypto provider in use lacks it; use another one, or export the file again"),
         }
     }
@@ -130,12 +146,28 @@ pub enum PfxError {
         /// What can be done.
         remedy: AlgorithmRemedy,
     },
-    /// The file uses public keys instead of a password, or a content type that is not defined for PFX files.
-    #[error("the file is protected in a way that is not supported: {mode}; export it again with a password")]
+    /// The file uses public keys where a password alone was given, or a content type that is not defined for PFX files.
+    #[error("the file is protected in a way that is not supported here: {mode}; {remedy}")]
     UnsupportedMode {
         /// What it uses.
         mode: String,
+        /// What can be done.
+        remedy: &'static str,
     },
+    /// The file is signed, by nobody who was named.
+    #[error(
+        "the file is signed, but not by a certificate that was named as signer: check whose signature is expected, or export the file again with a password"
+    )]
+    UntrustedSigner,
+    /// The signature over the file does not verify.
+    #[error("the signature over the file does not verify: the file was changed or is damaged; ask for it again")]
+    Signature,
+    /// A safe is encrypted to public keys, and the key that was given does not open it.
+    #[error("a safe of the file is encrypted to public keys, and the certificate and key given do not open it: use those of a recipient")]
+    WrongKey,
+    /// The private key could not be reached; try later.
+    #[error("the private key is unavailable; try again later")]
+    KeyUnavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
     /// Reading the file would cost more than the limits allow.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
@@ -180,6 +212,10 @@ impl PfxError {
             Self::Damaged(_) => PfxErrorKind::Damaged,
             Self::UnsupportedAlgorithm { .. } => PfxErrorKind::UnsupportedAlgorithm,
             Self::UnsupportedMode { .. } => PfxErrorKind::UnsupportedMode,
+            Self::UntrustedSigner => PfxErrorKind::UntrustedSigner,
+            Self::Signature => PfxErrorKind::Signature,
+            Self::WrongKey => PfxErrorKind::WrongKey,
+            Self::KeyUnavailable(_) => PfxErrorKind::KeyUnavailable,
             Self::LimitExceeded(_) => PfxErrorKind::LimitExceeded,
             Self::Empty { .. } => PfxErrorKind::Empty,
             Self::SeveralIdentities { .. } => PfxErrorKind::SeveralIdentities,
@@ -197,6 +233,51 @@ impl PfxError {
         match self {
             Self::UnsupportedAlgorithm { oid, .. } => Some(oid),
             _ => None,
+        }
+    }
+
+    /// The file is signed, and no signer was named.
+    pub(super) fn needs_a_signer() -> Self {
+        Self::UnsupportedMode {
+            mode: "integrity by a signature (signedData) instead of a password".to_owned(),
+            remedy: "name the certificate of the expected signer (`OpenOptions::signers`), or export the file again with a password",
+        }
+    }
+
+    /// A safe is encrypted to public keys, and no key was given.
+    pub(super) fn needs_a_key() -> Self {
+        Self::UnsupportedMode {
+            mode: "encryption to a public key (envelopedData) instead of a password".to_owned(),
+            remedy: "give a recipient's certificate and private key (`open_with_key`), or export the file again with a password",
+        }
+    }
+
+    pub(super) fn unsupported_content_type(dotted: &str) -> Self {
+        let mode = match oid::name(dotted) {
+            Some(name) => format!("content of type {name} ({dotted})"),
+            None => format!("content of the unknown type {dotted}"),
+        };
+        Self::UnsupportedMode { mode, remedy: "export it again with a password" }
+    }
+
+    /// What a signature over the file, or an envelope around a safe, came to.
+    pub(super) fn from_cms(error: CmsError) -> Self {
+        match error {
+            CmsError::Malformed(problem) => Self::Damaged(problem),
+            CmsError::Limit(limit) => limit.into(),
+            CmsError::UnsupportedAlgorithm { oid, .. } => Self::unsupported(oid.as_str()),
+            CmsError::WeakAlgorithm(_) => Self::UnsupportedAlgorithm {
+                oid: oid::SHA1.to_owned(),
+                name: oid::name(oid::SHA1),
+                remedy: AlgorithmRemedy::OptIn("OpenOptions::legacy_digests"),
+            },
+            CmsError::NotARecipient | CmsError::Decryption | CmsError::KeyUnsuitable(_) => Self::WrongKey,
+            CmsError::KeyUnavailable(source) => Self::KeyUnavailable(source),
+            CmsError::SignerNotFound => Self::UntrustedSigner,
+            CmsError::Signature | CmsError::NotSigned => Self::Signature,
+            CmsError::MissingSlot(missing) => missing.into(),
+            CmsError::Crypto(error) => error.into(),
+            _ => Self::Damaged("its signature or envelope is malformed"),
         }
     }
 

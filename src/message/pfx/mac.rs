@@ -3,7 +3,7 @@
 use super::contents::MacInfo;
 use super::derive::{self, Purpose};
 use super::error::{PasswordUse, PfxError};
-use super::password::{PasswordForm, pkcs5_forms, pkcs12_forms};
+use super::password::{pkcs5_forms, pkcs12_forms};
 use crate::codec::pkcs5::{Pbes2Params, Pbkdf2Params};
 use crate::codec::pkcs12::{MacData, oid};
 use crate::crypto::{CryptoError, CryptoProvider, DigestAlgorithm, constant_time_eq};
@@ -90,9 +90,4 @@ fn matches(mac: &MacData<'_>, digest: DigestAlgorithm, key: &[u8], auth_safe: &[
         other => other?,
     };
     Ok(constant_time_eq(computed.as_ref(), mac.digest.as_ref()))
-}
-
-/// The form in which the safes' password is tried first, once the MAC has shown how the writer formed it.
-pub(super) fn preferred_form(info: Option<&MacInfo>) -> Option<PasswordForm> {
-    info.map(MacInfo::password_form)
 }

@@ -15,17 +15,20 @@
 //! assert_eq!(outcome.unwrap_err().kind(), PfxErrorKind::Damaged);
 //! ```
 
+mod attributes;
 mod build;
 mod contents;
 mod derive;
 mod encrypted_key;
 mod error;
+mod integrity;
 mod mac;
 mod open;
 mod pairing;
 mod password;
 mod protection;
 mod public_key;
+mod safes;
 mod scheme;
 #[cfg(all(test, feature = "ring", feature = "aws-lc-rs", feature = "legacy-ciphers"))]
 mod tests;
@@ -38,6 +41,6 @@ pub use contents::{
 };
 pub(super) use encrypted_key::decrypt_private_key_info;
 pub use error::{AlgorithmRemedy, PasswordUse, PfxError, PfxErrorKind};
-pub use open::{has_mac, open};
+pub use open::{OpenOptions, PfxOpening, has_mac, open, open_with, open_with_key, unverified_signer_certificates};
 pub use password::{PasswordForm, PfxPasswords};
 pub use protection::{CertificateProtection, Pbes2Cipher, PfxDigest, PfxEncryption, PfxIntegrity, PfxProtection};

@@ -1,57 +1,219 @@
 //! Opening: integrity first, then the safes, then the pairing of keys and certificates.
 
+use core::fmt;
+
 use rustls_pki_types::CertificateDer;
 
-use super::contents::{
-    MacVerified, OpenedPfx, OtherBagKind, PfxAttribute, PfxCertificate, PfxContents, PfxKey, PfxOther, Protection, Unauthenticated,
-};
+use super::contents::{MacVerified, OpenedPfx, PfxContents, SignatureVerified, Unauthenticated};
 use super::error::PfxError;
+use super::integrity::{self, Proof};
+use super::pairing;
 use super::password::PfxPasswords;
-use super::scheme::{Decryptor, Scheme};
-use super::{mac, pairing};
-use crate::codec::der::{Reader, Rules, Tag, Tlv};
-use crate::codec::pkcs5::AlgorithmIdentifier;
-use crate::codec::pkcs12::{self, Attribute, ContentInfo, Pfx, SafeBag, oid};
-use crate::crypto::CryptoProvider;
+use super::safes::{AUTHENTICATED_SAFE_DEPTH, SafeReader};
+use super::scheme::Decryptor;
+use crate::codec::der::Octets;
+use crate::codec::pkcs12::{self, Pfx, oid};
+use crate::crypto::{CryptoProvider, DecryptionKey, UnwrapError, UnwrapRequest};
 use crate::limits::{Budget, Limits};
-use crate::secret::{PrivateKeyPkcs8, SecretBytes};
+use crate::message::certificate::Certificate;
+use crate::message::enveloped::{self, LegacyCiphers};
+use crate::message::signed::{LegacyDigests, Signed};
+use crate::secret::SecretBytes;
 
-/// Opens a PFX (RFC 7292), in DER or BER.
+/// What opens a PFX beside the private key of a recipient: its passwords, and whose signature counts.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct OpenOptions<'a> {
+    /// The passwords.
+    pub passwords: PfxPasswords<'a>,
+    /// The certificates whose signature over a file is accepted. One that the file itself carries counts only when it stands here.
+    pub signers: &'a [Certificate],
+    /// Whether a signature over SHA-1 is accepted.
+    pub legacy_digests: LegacyDigests,
+}
+
+impl<'a> OpenOptions<'a> {
+    /// With these passwords, and no accepted signer.
+    #[must_use]
+    pub fn new(passwords: impl Into<PfxPasswords<'a>>) -> Self {
+        Self { passwords: passwords.into(), signers: &[], legacy_digests: LegacyDigests::Refuse }
+    }
+
+    /// Accepts a signature by the key of any of these certificates. Whether they are trusted, valid or revoked is the caller's to know:
+    /// no path is built here.
+    #[must_use]
+    pub fn signers(mut self, signers: &'a [Certificate]) -> Self {
+        self.signers = signers;
+        self
+    }
+
+    /// Whether a signature over SHA-1 is accepted.
+    #[must_use]
+    pub fn legacy_digests(mut self, legacy: LegacyDigests) -> Self {
+        self.legacy_digests = legacy;
+        self
+    }
+}
+
+/// Opens a PFX (RFC 7292) that is protected by a password, in DER or BER.
 ///
 /// The MAC is verified over the bytes as received before anything is decrypted. Every key derivation is charged to
 /// [`Limits::kdf_iterations`] before it runs, over all attempts with forms of the password that real programs use.
-/// Public-key modes and unknown algorithms are errors: nothing is left out silently. Bags of other types come out in `others`.
+/// Unknown algorithms are errors: nothing is left out silently. Bags of other types come out in `others`.
 ///
 /// `None` as password is an absent password; a file that was made with an empty one opens too.
 ///
 /// # Errors
-/// [`PfxError`], by kind: wrong password, damaged, unsupported algorithm or mode, limit exceeded, or the provider's failure.
+/// [`PfxError`], by kind: wrong password, damaged, unsupported algorithm, limit exceeded, or the provider's failure;
+/// [`PfxError::UnsupportedMode`] for files that are signed ([`open_with`] opens them) or encrypted to public keys ([`open_with_key`]).
 pub fn open<'a>(
     der: &[u8],
     passwords: impl Into<PfxPasswords<'a>>,
     provider: &CryptoProvider,
     limits: &Limits,
 ) -> Result<OpenedPfx, PfxError> {
-    let passwords = passwords.into();
-    let mut budget = Budget::new(limits);
-    let pfx = outermost(der, &mut budget)?;
-    let auth_safe = pfx.auth_safe.data(&mut budget)?;
-    let mac = match &pfx.mac_data {
-        Some(mac) => Some(mac::verify(mac, auth_safe.as_ref(), passwords.mac, provider, &mut budget)?),
-        None => None,
-    };
-    let mut opening = Opening {
-        decryptor: Decryptor::new(passwords.safes, provider, mac.is_some(), mac::preferred_form(mac.as_ref())),
-        budget,
-        contents: PfxContents { trailing_bytes: pfx.trailing_bytes, ..PfxContents::default() },
-    };
-    opening.authenticated_safe(auth_safe.as_ref())?;
-    let mut contents = opening.contents;
-    contents.pairs = pairing::pair(&contents.keys, &contents.certificates, provider);
-    Ok(match mac {
-        Some(mac) => OpenedPfx::MacVerified(MacVerified::new(contents, mac)),
-        None => OpenedPfx::Unauthenticated(Unauthenticated::new(contents)),
-    })
+    open_with(der, &OpenOptions::new(passwords), provider, &mut Budget::new(limits))
+}
+
+/// Opens a PFX that is protected by a password, or signed by one of [`OpenOptions::signers`] (RFC 7292 section 3.1).
+///
+/// The work is charged to the caller's `budget`, which shows afterwards what was spent, and may be shared by several files.
+///
+/// # Errors
+/// As for [`open`]; [`PfxError::UntrustedSigner`] and [`PfxError::Signature`] for signed files.
+pub fn open_with(der: &[u8], options: &OpenOptions<'_>, provider: &CryptoProvider, budget: &mut Budget) -> Result<OpenedPfx, PfxError> {
+    let (opening, enveloped) = PfxOpening::verified(der, options, provider, budget)?;
+    if !enveloped.is_empty() {
+        return Err(PfxError::needs_a_key());
+    }
+    opening.finish(Vec::new(), provider, budget)
+}
+
+/// Opens a PFX whose safes may be encrypted to the public key of `recipient` (RFC 7292 section 3.1, public-key privacy), with its private
+/// key, which may be remote: [`PfxOpening`] in one call.
+///
+/// # Errors
+/// As for [`open_with`]; [`PfxError::WrongKey`] when a safe is not encrypted to `recipient` or does not decrypt;
+/// [`PfxError::KeyUnavailable`], which is worth a retry.
+pub async fn open_with_key(
+    der: &[u8],
+    options: &OpenOptions<'_>,
+    recipient: &Certificate,
+    key: &dyn DecryptionKey,
+    provider: &CryptoProvider,
+    budget: &mut Budget,
+) -> Result<OpenedPfx, PfxError> {
+    let mut opening = PfxOpening::parse(der, options, provider, budget)?;
+    let mut answers = Vec::new();
+    for request in opening.unwrap_requests(recipient, provider)? {
+        answers.push(key.unwrap(&request).await);
+    }
+    opening.finish(answers, provider, budget)
+}
+
+/// A PFX that is being opened: its integrity is verified, its safes are still closed.
+///
+/// In three steps, since the private key of a recipient may be remote: [`PfxOpening::parse`], [`PfxOpening::unwrap_requests`] (asked of the
+/// key), [`PfxOpening::finish`]. A file whose safes are encrypted by passwords only needs no request.
+pub struct PfxOpening<'a> {
+    passwords: PfxPasswords<'a>,
+    proof: Proof,
+    auth_safe: Octets<'a>,
+    enveloped: Vec<enveloped::Opening>,
+    trailing_bytes: usize,
+}
+
+impl fmt::Debug for PfxOpening<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PfxOpening").field("proof", &self.proof).field("enveloped", &self.enveloped.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> PfxOpening<'a> {
+    /// Reads the file and verifies its MAC or its signature, whichever it has, over the bytes as received.
+    ///
+    /// # Errors
+    /// As for [`open_with`].
+    pub fn parse(der: &'a [u8], options: &OpenOptions<'a>, provider: &CryptoProvider, budget: &mut Budget) -> Result<Self, PfxError> {
+        let (mut opening, messages) = Self::verified(der, options, provider, budget)?;
+        for message in messages {
+            let envelope = enveloped::Opening::parse(&message, budget.limits()).map_err(PfxError::from_cms)?;
+            // As under passwords, where 3DES is read too: whoever owns the file wants its content.
+            opening.enveloped.push(envelope.legacy_ciphers(LegacyCiphers::AllowTripleDes));
+        }
+        Ok(opening)
+    }
+
+    /// The file with its integrity verified, and the messages that are encrypted to public keys, still unread.
+    fn verified(
+        der: &'a [u8],
+        options: &OpenOptions<'a>,
+        provider: &CryptoProvider,
+        budget: &mut Budget,
+    ) -> Result<(Self, Vec<Vec<u8>>), PfxError> {
+        let pfx = outermost(der, budget)?;
+        let (auth_safe, proof) = integrity::verify(&pfx, options, provider, budget)?;
+        let safes = pkcs12::authenticated_safe(&auth_safe, AUTHENTICATED_SAFE_DEPTH, &mut Budget::new(budget.limits()))?;
+        let enveloped = safes.iter().filter(|safe| safe.content_type == oid::ENVELOPED_DATA);
+        let messages = enveloped.map(|safe| safe.raw().to_vec()).collect();
+        drop(safes);
+        let opening = Self { passwords: options.passwords, proof, auth_safe, enveloped: Vec::new(), trailing_bytes: pfx.trailing_bytes };
+        Ok((opening, messages))
+    }
+
+    /// Whether a safe is encrypted to public keys, so that [`PfxOpening::unwrap_requests`] has requests.
+    #[must_use]
+    pub fn is_encrypted_to_public_keys(&self) -> bool {
+        !self.enveloped.is_empty()
+    }
+
+    /// The safes that are encrypted to public keys, for finding out to whom ([`enveloped::Opening::recipients`]).
+    #[must_use]
+    pub fn enveloped_safes(&self) -> &[enveloped::Opening] {
+        &self.enveloped
+    }
+
+    /// What to ask the key of `recipient`: one request for each safe that is encrypted to public keys, in the order of the file.
+    ///
+    /// # Errors
+    /// [`PfxError::WrongKey`] when a safe is not encrypted to it; [`PfxError::UnsupportedAlgorithm`]; the provider's failure.
+    pub fn unwrap_requests(&mut self, recipient: &Certificate, provider: &CryptoProvider) -> Result<Vec<UnwrapRequest>, PfxError> {
+        self.enveloped.iter_mut().map(|safe| safe.unwrap_request(recipient, provider).map_err(PfxError::from_cms)).collect()
+    }
+
+    /// Decrypts and reads the safes. `answers` are those of the key to the requests, in their order.
+    ///
+    /// # Errors
+    /// As for [`open_with_key`]; [`PfxError::InvalidInput`] when there are not as many answers as requests.
+    pub fn finish(
+        self,
+        answers: Vec<Result<SecretBytes, UnwrapError>>,
+        provider: &CryptoProvider,
+        budget: &mut Budget,
+    ) -> Result<OpenedPfx, PfxError> {
+        if answers.len() != self.enveloped.len() {
+            return Err(PfxError::InvalidInput("there are not as many answers of the key as safes that are encrypted to it"));
+        }
+        let mut decrypted = Vec::with_capacity(answers.len());
+        for (safe, answer) in self.enveloped.into_iter().zip(answers) {
+            let cipher = safe.content_cipher().map_err(PfxError::from_cms)?;
+            decrypted.push((safe.finish(answer, provider).map_err(PfxError::from_cms)?, cipher));
+        }
+        let mut reader = SafeReader {
+            decryptor: Decryptor::new(self.passwords.safes, provider, self.proof.is_given(), self.proof.password_form()),
+            budget,
+            decrypted: decrypted.into_iter(),
+            contents: PfxContents { trailing_bytes: self.trailing_bytes, ..PfxContents::default() },
+        };
+        reader.authenticated_safe(&self.auth_safe)?;
+        let mut contents = reader.contents;
+        contents.pairs = pairing::pair(&contents.keys, &contents.certificates, provider);
+        Ok(match self.proof {
+            Proof::Mac(mac) => OpenedPfx::MacVerified(MacVerified::new(contents, mac)),
+            Proof::Signature(signers) => OpenedPfx::SignatureVerified(SignatureVerified::new(contents, signers)),
+            Proof::None => OpenedPfx::Unauthenticated(Unauthenticated::new(contents)),
+        })
+    }
 }
 
 /// Whether a PFX (RFC 7292 section 4) carries a MAC. Only the outermost structure is read: no password, no key derivation.
@@ -63,267 +225,33 @@ pub fn open<'a>(
 /// # Errors
 /// [`PfxError`] for what [`open`] finds before it needs the password: damaged, integrity by another mode than a password, limit exceeded.
 pub fn has_mac(der: &[u8], limits: &Limits) -> Result<bool, PfxError> {
-    Ok(outermost(der, &mut Budget::new(limits))?.mac_data.is_some())
+    let pfx = outermost(der, &mut Budget::new(limits))?;
+    match pfx.auth_safe.content_type.as_str() {
+        oid::DATA => Ok(pfx.mac_data.is_some()),
+        oid::SIGNED_DATA => Err(PfxError::needs_a_signer()),
+        other => Err(PfxError::unsupported_content_type(other)),
+    }
 }
 
-/// The structure around the AuthenticatedSafe, in password-integrity mode.
+/// The certificates that a signed PFX carries beside its signature. Nothing vouches for them: whoever made the file chose them.
+///
+/// For showing to someone who can tell by other means which of them belongs in [`OpenOptions::signers`]. Empty when the file is not signed.
+///
+/// # Errors
+/// [`PfxError::Damaged`] and [`PfxError::LimitExceeded`].
+pub fn unverified_signer_certificates(der: &[u8], limits: &Limits) -> Result<Vec<CertificateDer<'static>>, PfxError> {
+    let pfx = outermost(der, &mut Budget::new(limits))?;
+    if pfx.auth_safe.content_type != oid::SIGNED_DATA {
+        return Ok(Vec::new());
+    }
+    let signed = Signed::parse(pfx.auth_safe.raw(), limits).map_err(PfxError::from_cms)?;
+    Ok(signed.certificates().map(CertificateDer::into_owned).collect())
+}
+
+/// The structure around the AuthenticatedSafe.
 fn outermost<'a>(der: &'a [u8], budget: &mut Budget) -> Result<Pfx<'a>, PfxError> {
     if der.starts_with(b"-----BEGIN") {
         return Err(PfxError::Damaged("it is a PEM file, and PFX files are binary"));
     }
-    let pfx = Pfx::decode(der, budget)?;
-    match pfx.auth_safe.content_type.as_str() {
-        oid::DATA => Ok(pfx),
-        oid::SIGNED_DATA => Err(unsupported_mode("integrity by a signature (signedData) instead of a password")),
-        other => Err(unsupported_content_type(other)),
-    }
-}
-
-fn unsupported_mode(mode: &str) -> PfxError {
-    PfxError::UnsupportedMode { mode: mode.to_owned() }
-}
-
-fn unsupported_content_type(dotted: &str) -> PfxError {
-    match oid::name(dotted) {
-        Some(name) => unsupported_mode(&format!("content of type {name} ({dotted})")),
-        None => unsupported_mode(&format!("content of the unknown type {dotted}")),
-    }
-}
-
-/// Identifier octets of what encrypted and wrapped values begin with.
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
-
-/// How deep the AuthenticatedSafe lies: PFX, ContentInfo, [0], OCTET STRING. Nesting goes on counting inside.
-const AUTHENTICATED_SAFE_DEPTH: usize = 4;
-/// The same for the SafeContents inside a safe: AuthenticatedSafe, ContentInfo, [0], EncryptedData, EncryptedContentInfo, content.
-const SAFE_CONTENTS_DEPTH: usize = AUTHENTICATED_SAFE_DEPTH + 6;
-
-struct Opening<'a> {
-    decryptor: Decryptor<'a>,
-    budget: Budget,
-    contents: PfxContents,
-}
-
-impl Opening<'_> {
-    fn authenticated_safe(&mut self, bytes: &[u8]) -> Result<(), PfxError> {
-        for safe in pkcs12::authenticated_safe(bytes, AUTHENTICATED_SAFE_DEPTH, &mut self.budget)? {
-            self.safe(&safe)?;
-        }
-        Ok(())
-    }
-
-    fn safe(&mut self, safe: &ContentInfo<'_>) -> Result<(), PfxError> {
-        match safe.content_type.as_str() {
-            oid::DATA => {
-                let content = safe.data(&mut self.budget)?;
-                self.safe_contents_bytes(content.as_ref(), &Protection::Clear)
-            }
-            oid::ENCRYPTED_DATA => {
-                let encrypted = safe.encrypted_data(&mut self.budget)?;
-                let (plaintext, protection) = self.decrypt(&encrypted.algorithm, encrypted.encrypted_content.as_ref(), is_safe_contents)?;
-                self.safe_contents_bytes(plaintext.secret_bytes(), &protection)
-            }
-            oid::ENVELOPED_DATA => Err(unsupported_mode("encryption to a public key (envelopedData) instead of a password")),
-            other => Err(unsupported_content_type(other)),
-        }
-    }
-
-    fn decrypt(
-        &mut self,
-        algorithm: &AlgorithmIdentifier<'_>,
-        ciphertext: &[u8],
-        fits: fn(&[u8]) -> bool,
-    ) -> Result<(SecretBytes, Protection), PfxError> {
-        let scheme = Scheme::decode(algorithm, &mut self.budget)?;
-        let plaintext = self.decryptor.decrypt(&scheme, ciphertext, fits, &mut self.budget)?;
-        Ok((plaintext, Protection::Encrypted { scheme: scheme.description(), iterations: scheme.iterations() }))
-    }
-
-    fn safe_contents_bytes(&mut self, bytes: &[u8], protection: &Protection) -> Result<(), PfxError> {
-        let mut outer = Reader::inside(bytes, Rules::Ber, SAFE_CONTENTS_DEPTH);
-        let contents = outer.field(Tag::SEQUENCE, "a safe is not a SEQUENCE of bags", &mut self.budget)?;
-        let bags = contents.inner()?;
-        self.safe_contents(bags, protection)
-    }
-
-    /// `SafeContents ::= SEQUENCE OF SafeBag`. Recurses into nested ones; the reader's depth limit bounds that.
-    fn safe_contents(&mut self, mut bags: Reader<'_>, protection: &Protection) -> Result<(), PfxError> {
-        while !bags.is_empty() {
-            let bag = SafeBag::read(&mut bags, &mut self.budget)?;
-            self.safe_bag(&bag, protection)?;
-        }
-        Ok(())
-    }
-
-    fn safe_bag(&mut self, bag: &SafeBag<'_>, protection: &Protection) -> Result<(), PfxError> {
-        match bag.id.as_str() {
-            oid::KEY_BAG => {
-                if !is_private_key_info(bag.value.raw()) {
-                    return Err(PfxError::Damaged("a key bag does not hold a PKCS#8 private key"));
-                }
-                let key = PrivateKeyPkcs8::new(bag.value.raw().to_vec());
-                self.key(key, bag, protection.clone())
-            }
-            oid::PKCS8_SHROUDED_KEY_BAG => {
-                if bag.value.tag() != Tag::SEQUENCE {
-                    return Err(PfxError::Damaged("a shrouded key bag is not a SEQUENCE"));
-                }
-                let mut fields = bag.value.inner()?;
-                let algorithm = AlgorithmIdentifier::read(&mut fields, &mut self.budget)?;
-                let encrypted = fields.octet_string("a shrouded key bag has no encrypted key", &mut self.budget)?;
-                let (plaintext, protection) = self.decrypt(&algorithm, encrypted.as_ref(), is_private_key_info)?;
-                self.key(PrivateKeyPkcs8::from(first_element(plaintext)), bag, protection)
-            }
-            oid::CERT_BAG => {
-                let (id, value) = pkcs12::typed_value(&bag.value, &mut self.budget)?;
-                if id != oid::X509_CERTIFICATE {
-                    return self.other(OtherBagKind::OtherCertificate, id, value.raw(), bag, protection);
-                }
-                if value.tag() != Tag::OCTET_STRING {
-                    return Err(PfxError::Damaged("a certificate bag does not hold an OCTET STRING"));
-                }
-                self.budget.charge_certificates(1)?;
-                let der = value.octets(&mut self.budget)?;
-                if der.first() != Some(&SEQUENCE) {
-                    return Err(PfxError::Damaged("a certificate bag does not hold a certificate"));
-                }
-                let attributes = Attributes::read(&bag.attributes, &mut self.budget)?;
-                self.contents.certificates.push(PfxCertificate {
-                    der: CertificateDer::from(der.as_ref().to_vec()),
-                    friendly_name: attributes.friendly_name,
-                    local_key_id: attributes.local_key_id,
-                    attributes: attributes.all,
-                    protection: protection.clone(),
-                });
-                Ok(())
-            }
-            oid::SAFE_CONTENTS_BAG => {
-                // OpenSSL templates the nested value as SET OF (its issue 6665); the standard says SEQUENCE OF.
-                if !matches!(bag.value.tag(), Tag::SEQUENCE | Tag::SET) {
-                    return Err(PfxError::Damaged("a nested safe is not a SEQUENCE of bags"));
-                }
-                let bags = bag.value.inner()?;
-                self.safe_contents(bags, protection)
-            }
-            oid::CRL_BAG => {
-                let (id, value) = pkcs12::typed_value(&bag.value, &mut self.budget)?;
-                self.other(OtherBagKind::Crl, id, value.raw(), bag, protection)
-            }
-            oid::SECRET_BAG => match pkcs12::typed_value(&bag.value, &mut self.budget) {
-                Ok((id, value)) => self.other(OtherBagKind::Secret, id, value.raw(), bag, protection),
-                // Wallets put other shapes there; nothing is read from them.
-                Err(_) => self.other(OtherBagKind::Secret, bag.id.clone(), bag.value.raw(), bag, protection),
-            },
-            _ => self.other(OtherBagKind::Unknown, bag.id.clone(), bag.value.raw(), bag, protection),
-        }
-    }
-
-    fn key(&mut self, key: PrivateKeyPkcs8, bag: &SafeBag<'_>, protection: Protection) -> Result<(), PfxError> {
-        let attributes = Attributes::read(&bag.attributes, &mut self.budget)?;
-        self.contents.keys.push(PfxKey {
-            key,
-            friendly_name: attributes.friendly_name,
-            local_key_id: attributes.local_key_id,
-            attributes: attributes.all,
-            protection,
-        });
-        Ok(())
-    }
-
-    fn other(&mut self, kind: OtherBagKind, oid: String, value: &[u8], bag: &SafeBag<'_>, protection: &Protection) -> Result<(), PfxError> {
-        let attributes = Attributes::read(&bag.attributes, &mut self.budget)?;
-        self.contents.others.push(PfxOther {
-            kind,
-            oid,
-            value: SecretBytes::copy_from(value),
-            friendly_name: attributes.friendly_name,
-            local_key_id: attributes.local_key_id,
-            attributes: attributes.all,
-            protection: protection.clone(),
-        });
-        Ok(())
-    }
-}
-
-/// The attributes of a bag. What is odd in them never costs the key or certificate that they describe.
-#[derive(Default)]
-struct Attributes {
-    friendly_name: Option<String>,
-    local_key_id: Option<Vec<u8>>,
-    all: Vec<PfxAttribute>,
-}
-
-impl Attributes {
-    fn read(attributes: &[Attribute<'_>], budget: &mut Budget) -> Result<Self, PfxError> {
-        let mut read = Self::default();
-        for attribute in attributes {
-            if let Some(value) = attribute.values.first() {
-                match attribute.id.as_str() {
-                    oid::FRIENDLY_NAME if read.friendly_name.is_none() => read.friendly_name = text(value, budget),
-                    oid::LOCAL_KEY_ID if read.local_key_id.is_none() => {
-                        let is_octets = value.tag() == Tag::OCTET_STRING;
-                        let id = if is_octets { value.octets(budget)?.into_owned() } else { value.content().to_vec() };
-                        read.local_key_id = Some(id);
-                    }
-                    _ => {}
-                }
-            }
-            read.all.push(PfxAttribute {
-                name: oid::name(&attribute.id),
-                oid: attribute.id.clone(),
-                values: attribute.values.iter().map(|value| value.raw().to_vec()).collect(),
-            });
-        }
-        Ok(read)
-    }
-}
-
-/// A friendlyName: BMPString by the standard, other string types in real files. Broken UTF-16 is shown with replacement characters.
-fn text(value: &Tlv<'_>, budget: &mut Budget) -> Option<String> {
-    let octets = value.octets(budget).ok()?;
-    match value.tag() {
-        Tag::BMP_STRING => {
-            let units = octets.chunks_exact(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]]));
-            let text = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>();
-            // Some writers count a terminating zero in.
-            Some(text.trim_end_matches('\0').to_owned())
-        }
-        Tag::UTF8_STRING | Tag::PRINTABLE_STRING | Tag::IA5_STRING | Tag::VISIBLE_STRING => {
-            Some(String::from_utf8_lossy(&octets).into_owned())
-        }
-        Tag::TELETEX_STRING => Some(octets.iter().map(|byte| char::from(*byte)).collect()),
-        _ => None,
-    }
-}
-
-/// Whether bytes are one SEQUENCE (definite or not) whose first element has the identifier octet `first`, or, if `may_be_empty`, nothing.
-fn is_sequence_of(bytes: &[u8], first: u8, may_be_empty: bool) -> bool {
-    // A small budget of its own: this is asked of random bytes after each wrong attempt.
-    let mut budget = Budget::new(&Limits::default());
-    let mut outer = Reader::new(bytes, Rules::Ber);
-    match outer.any(&mut budget) {
-        Ok(value) if value.tag() == Tag::SEQUENCE && value.is_constructed() => {
-            value.content().first().map_or(may_be_empty, |octet| *octet == first)
-        }
-        _ => false,
-    }
-}
-
-fn is_safe_contents(bytes: &[u8]) -> bool {
-    is_sequence_of(bytes, SEQUENCE, true)
-}
-
-fn is_private_key_info(bytes: &[u8]) -> bool {
-    is_sequence_of(bytes, INTEGER, false)
-}
-
-/// Cuts off what follows the first element: key loaders refuse padding that some writers leave there.
-fn first_element(mut bytes: SecretBytes) -> SecretBytes {
-    let mut budget = Budget::new(&Limits::default());
-    if let Ok(element) = Reader::new(bytes.secret_bytes(), Rules::Ber).any(&mut budget) {
-        let len = element.raw().len();
-        bytes.truncate(len);
-    }
-    bytes
+    Ok(Pfx::decode(der, budget)?)
 }
