@@ -415,6 +415,19 @@ pub trait Aead: Debug + Send + Sync {
 
 /// AES key wrap (RFC 3394).
 pub trait KeyWrap: Debug + Send + Sync {
+    /// Whether keys are wrapped and unwrapped under AES keys of this length in bytes; to be asked before a message is opened, since a failed
+    /// unwrapping is not told from another.
+    ///
+    /// # Errors
+    /// [`CryptoError::InvalidArgument`] for a length that is not AES's; [`CryptoError::NotApproved`] when the provider is restricted to what
+    /// FIPS approves.
+    fn check(&self, kek_len: usize) -> Result<(), CryptoError> {
+        if matches!(kek_len, 16 | 24 | 32) {
+            Ok(())
+        } else {
+            Err(CryptoError::InvalidArgument("the key encryption key is not 16, 24 or 32 bytes long"))
+        }
+    }
     /// Wraps a key under an AES key of 16, 24 or 32 bytes.
     ///
     /// # Errors

@@ -160,13 +160,18 @@ impl Aead for ApprovedAead {
 }
 
 impl KeyWrap for ApprovedKeyWrap {
+    fn check(&self, kek_len: usize) -> Result<(), CryptoError> {
+        approve_key_wrap(kek_len)?;
+        self.0.check(kek_len)
+    }
+
     fn wrap(&self, kek: &[u8], key: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        approve_key_wrap(kek)?;
+        approve_key_wrap(kek.len())?;
         self.0.wrap(kek, key)
     }
 
     fn unwrap(&self, kek: &[u8], wrapped: &[u8]) -> Result<SecretBytes, CryptoError> {
-        approve_key_wrap(kek)?;
+        approve_key_wrap(kek.len())?;
         self.0.unwrap(kek, wrapped)
     }
 
