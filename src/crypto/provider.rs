@@ -168,6 +168,17 @@ impl CryptoProvider {
         }
     }
 
+    /// Whether content keys may be wrapped under passwords as RFC 3211 does; its wrap is not among those of NIST SP 800-38F.
+    ///
+    /// # Errors
+    /// [`CryptoError::NotApproved`] when the provider is restricted to what FIPS approves.
+    pub fn permits_password_recipients(&self) -> Result<(), CryptoError> {
+        match self.restriction {
+            Restriction::None => Ok(()),
+            Restriction::FipsApproved => Err(fips::password_recipients()),
+        }
+    }
+
     /// Whether a key, wherever it is, may be asked to sign so. Asked by whatever signs messages, before the key is.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use intune_connector::message::enveloped::{CmsError, CmsErrorKind, EnvelopeBuild
 use intune_connector::message::pfx::{self, OpenedPfx, PfxBuilder, PfxError, PfxErrorKind, PfxProfile};
 use intune_connector::message::reencrypt::{LegacyPadding, PasswordOpening};
 use intune_connector::message::signed::{LegacyDigests, Signed, SignedBuilder, SignedContent, VerifyOptions};
-use intune_connector::secret::{Password, PrivateKeyPkcs8};
+use intune_connector::secret::{Password, PrivateKeyPkcs8, SecretBytes};
 use intune_connector::terms::{KeyAlgorithm, PaddingScheme};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 
@@ -368,6 +368,48 @@ fn envelopes_are_written_and_opened_with_oaep_and_aes_alone() {
         let legacy = LegacyPadding::DangerouslyAllowPkcs1AndOaepSha1;
         refused_cms(PasswordOpening::new(vec![0; 256], PaddingScheme::Pkcs1, legacy, &provider).map(drop), "PKCS#1 v1.5");
         assert!(PasswordOpening::new(vec![0; 256], PaddingScheme::OaepSha512, legacy, &provider).is_ok());
+    }
+}
+
+#[test]
+fn authenticated_envelopes_and_agreement_remain_and_password_recipients_are_refused() {
+    let limits = Limits::default();
+    let refused_cms = |error: CmsError, what: &str| {
+        let CmsError::Crypto(error) = error else { panic!("{error:?}") };
+        refused::<()>(Err(error), what);
+    };
+    for (free, provider) in restricted() {
+        let root = pki::root(&free, "root");
+        for algorithm in [KeyAlgorithm::Rsa2048, KeyAlgorithm::EcP256, KeyAlgorithm::EcP384] {
+            let device = pki::leaf(&free, &root, "CN=device", algorithm, |builder| builder);
+            let certificate = Certificate::from_der(&device.certificate, &limits).unwrap();
+            let key = provider.decryption_keys().unwrap().load(&device.key).unwrap();
+            for message in [
+                EnvelopeBuilder::authenticated(AeadAlgorithm::Aes256Gcm, KeyTransportAlgorithm::RsaOaepSha256),
+                EnvelopeBuilder::new(ContentCipherAlgorithm::Aes128Cbc, KeyTransportAlgorithm::RsaOaepSha256),
+            ] {
+                let message = message.recipient(&certificate).build(b"content", &provider).unwrap();
+                let mut opening = Opening::parse(&message, &limits).unwrap();
+                let request = opening.unwrap_request(&certificate, &provider).unwrap();
+                assert_eq!(opening.finish(unwrap_now(&*key, &request), &provider).unwrap().secret_bytes(), b"content");
+            }
+        }
+        let builder = || EnvelopeBuilder::new(ContentCipherAlgorithm::Aes256Cbc, KeyTransportAlgorithm::RsaOaepSha256);
+        let open = |message: &[u8]| Opening::parse(message, &limits).unwrap();
+        let kek = SecretBytes::copy_from(&[7; 32]);
+        let message = builder().kek_recipient(b"kek", &kek).build(b"content", &provider).unwrap();
+        assert_eq!(open(&message).decrypt_with_kek(b"kek", &kek, &provider).unwrap().secret_bytes(), b"content");
+        let kek = SecretBytes::copy_from(&[7; 24]);
+        refused_cms(builder().kek_recipient(b"kek", &kek).build(b"content", &provider).unwrap_err(), "AES key wrap by other keys");
+        let message = builder().kek_recipient(b"kek", &kek).build(b"content", &free).unwrap();
+        refused_cms(open(&message).decrypt_with_kek(b"kek", &kek, &provider).unwrap_err(), "AES key wrap by other keys");
+
+        let password = Password::from(PASSWORD);
+        let what = "the key wrap of password recipients";
+        refused_cms(builder().password_recipient(&password, 2_000).build(b"content", &provider).unwrap_err(), what);
+        let message = builder().password_recipient(&password, 2_000).build(b"content", &free).unwrap();
+        assert!(open(&message).decrypt_with_password(&password, &free).is_ok());
+        refused_cms(open(&message).decrypt_with_password(&password, &provider).unwrap_err(), what);
     }
 }
 

@@ -139,6 +139,10 @@ pub(super) fn approve_key_wrap(kek_len: usize) -> Result<(), CryptoError> {
     Err(refuse("AES key wrap by other keys than of 128 and 256 bits (which no FIPS module serves here)", "use AES-128 or AES-256 key wrap"))
 }
 
+pub(super) fn password_recipients() -> CryptoError {
+    refuse("the key wrap of password recipients (RFC 3211)", "encrypt to a certificate or under a shared AES key")
+}
+
 pub(super) fn approve_key_transport(algorithm: KeyTransportAlgorithm) -> Result<(), CryptoError> {
     use KeyTransportAlgorithm as A;
     if matches!(algorithm, A::RsaOaepSha1 | A::RsaOaepSha256 | A::RsaOaepSha384 | A::RsaOaepSha512) {

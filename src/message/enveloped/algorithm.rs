@@ -101,11 +101,16 @@ pub(super) struct AeadCipher {
 }
 
 impl AeadCipher {
-    /// An authenticated cipher with a fresh nonce, to write.
-    pub(super) fn generate(algorithm: AeadAlgorithm, provider: &CryptoProvider) -> Result<Self, CmsError> {
-        let mut nonce = vec![0; GCM_NONCE];
-        provider.random()?.fill(&mut nonce)?;
-        Ok(Self { algorithm, nonce })
+    /// Encrypts under a fresh nonce: the cipher with that nonce, and the ciphertext with its tag.
+    pub(super) fn seal(
+        algorithm: AeadAlgorithm,
+        key: &SecretBytes,
+        content: &[u8],
+        provider: &CryptoProvider,
+    ) -> Result<(Self, Vec<u8>), CmsError> {
+        let (aead, random) = (provider.aead()?, provider.random()?);
+        let (nonce, sealed) = aead.seal_with_random_nonce(algorithm, key.secret_bytes(), random, &[], content)?;
+        Ok((Self { algorithm, nonce: nonce.to_vec() }, sealed))
     }
 
     /// Reads an identifier together with the tag it speaks of. Nonces of other lengths than 12 bytes and tags of other lengths than 16

@@ -123,9 +123,8 @@ impl<'a> EnvelopeBuilder<'a> {
                 Ok(ContentInfo::encode(&oid(oids::ENVELOPED_DATA), &enveloped.encode()))
             }
             Protection::Authenticated(cipher) => {
-                let cipher = AeadCipher::generate(cipher, provider)?;
-                let key = fresh_key(cipher.algorithm.key_len(), provider)?;
-                let mut encrypted = provider.aead()?.seal(cipher.algorithm, key.secret_bytes(), &cipher.nonce, &[], content)?;
+                let key = fresh_key(cipher.key_len(), provider)?;
+                let (cipher, mut encrypted) = AeadCipher::seal(cipher, &key, content, provider)?;
                 let mac = encrypted.split_off(content.len());
                 let enveloped = AuthEnvelopedData {
                     recipient_infos: self.recipient_infos(&key, provider)?,

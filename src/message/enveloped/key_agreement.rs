@@ -58,7 +58,7 @@ impl Agreement {
         let wrap = KeyWrapAlgorithm::read(&key_wrap)?;
         let peer_spki = peer(&kari.originator, recipient, budget)?;
         // Asked now, so that nothing but the key can fail later.
-        provider.key_wrap()?;
+        provider.key_wrap()?.check(wrap.key_len())?;
         provider.digest()?.digest(*digest, &[])?;
         let shared_info = ecc_cms_shared_info(&key_wrap, kari.ukm.as_deref(), wrap.key_bits());
         let agreement = Self { digest: *digest, shared_info, kek_len: wrap.key_len(), wrapped: wrapped.to_vec() };

@@ -91,5 +91,7 @@ pub(super) fn decrypt(recipient: &KekRecipientInfo, kek: &SecretBytes, provider:
     if kek.len() != wrap.key_len() {
         return Err(CryptoError::InvalidKey("the key encryption key is not of the length that the message names").into());
     }
-    Ok(provider.key_wrap()?.unwrap(kek.secret_bytes(), &recipient.encrypted_key).ok())
+    let slot = provider.key_wrap()?;
+    slot.check(kek.len())?;
+    Ok(slot.unwrap(kek.secret_bytes(), &recipient.encrypted_key).ok())
 }

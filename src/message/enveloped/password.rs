@@ -41,6 +41,7 @@ impl<'a> PasswordUnwrap<'a> {
         provider: &CryptoProvider,
         budget: &mut Budget,
     ) -> Result<Self, CmsError> {
+        provider.permits_password_recipients()?;
         let wrap = &recipient.key_encryption_algorithm;
         if wrap.algorithm.as_str() != oids::PWRI_KEK {
             return Err(CmsError::UnsupportedAlgorithm { role: "key wrap of a password recipient", oid: wrap.algorithm.clone() });
@@ -102,6 +103,7 @@ pub(super) fn encrypt(
     content_key: &SecretBytes,
     provider: &CryptoProvider,
 ) -> Result<PasswordRecipientInfo, CmsError> {
+    provider.permits_password_recipients()?;
     let cipher = Cipher::generate(ContentCipherAlgorithm::Aes256Cbc, LegacyCiphers::Refuse, provider)?;
     let mut salt = vec![0; 16];
     provider.random()?.fill(&mut salt)?;
