@@ -2,8 +2,7 @@
 //!
 //! The primitives are not counted by hand: one request runs on a provider that writes down every call of a slot with its arguments
 //! (private-key operations, verifications, encryptions, key derivations, digests, random bytes, key generation, parsing of private keys),
-//! and then exactly these calls are made again without the flow around them. The list is printed; digests that hash each other's output
-//! (the PKCS#12 key derivation) are one entry with a count.
+//! and then exactly these calls are made again without the flow around them.
 //!
 //! The flow is the whole of it: `Connector::run_once` (for SCEP `Service::handle`) with policy, CA, journal, events and upload over the
 //! ports in memory, on one thread.

@@ -16,14 +16,12 @@ use rustls_pki_types::SubjectPublicKeyInfoDer;
 
 type Repeat = Box<dyn Fn() + Send>;
 
-/// The calls in order. Digests that hash each other's output (the PKCS#12 key derivation) are one call with a count.
+/// The calls in order.
 #[derive(Clone, Default)]
 pub struct Tape(Arc<Mutex<Vec<Call>>>);
 
 struct Call {
     name: String,
-    rounds: u32,
-    last_digest: Option<DigestOutput>,
     again: Repeat,
 }
 
@@ -39,7 +37,7 @@ impl Tape {
     }
 
     fn note(&self, name: String, again: impl Fn() + Send + 'static) {
-        self.calls().push(Call { name, rounds: 1, last_digest: None, again: Box::new(again) });
+        self.calls().push(Call { name, again: Box::new(again) });
     }
 
     pub fn clear(&self) {
@@ -55,8 +53,7 @@ impl Tape {
     pub fn counts(&self) -> Vec<(String, usize)> {
         let mut counts = BTreeMap::new();
         for call in &*self.calls() {
-            let name = if call.rounds > 1 { format!("{} x{}", call.name, call.rounds) } else { call.name.clone() };
-            *counts.entry(name).or_default() += 1;
+            *counts.entry(call.name.clone()).or_default() += 1;
         }
         counts.into_iter().collect()
     }
@@ -102,35 +99,18 @@ impl SecureRandom for Recorder {
 
 impl Digest for Recorder {
     fn digest(&self, algorithm: DigestAlgorithm, parts: &[&[u8]]) -> Result<DigestOutput, CryptoError> {
-        let output = self.plain.digest().expect(FILLED).digest(algorithm, parts)?;
-        let mut calls = self.tape.calls();
-        if let Some(last) = calls.last_mut()
-            && let ([part], Some(before)) = (parts, &last.last_digest)
-            && *part == before.as_ref()
-        {
-            last.rounds += 1;
-            last.last_digest = Some(output);
-            let (rounds, plain, len) = (last.rounds, self.plain.clone(), part.len());
-            last.again = Box::new(move || {
-                let slot = plain.digest().expect(FILLED);
-                let mut value = slot.digest(algorithm, &[black_box(&[7; 192])]).expect("a digest");
-                debug_assert_eq!(value.as_ref().len(), len);
-                for _ in 1..rounds {
-                    value = slot.digest(algorithm, &[black_box(value.as_ref())]).expect("a digest");
-                }
-                black_box(value);
-            });
-            return Ok(output);
-        }
+        self.digest_repeated(algorithm, parts, 1)
+    }
+
+    fn digest_repeated(&self, algorithm: DigestAlgorithm, parts: &[&[u8]], rounds: u32) -> Result<DigestOutput, CryptoError> {
         let (plain, input) = (self.plain.clone(), parts.concat());
         let size = input.len().next_multiple_of(64);
-        calls.push(Call {
-            name: format!("{algorithm:?} to {size} B"),
-            rounds: 1,
-            last_digest: Some(output),
-            again: Box::new(move || drop(black_box(plain.digest().expect(FILLED).digest(algorithm, &[black_box(&input)])))),
+        let repeated = if rounds > 1 { format!(" x{rounds}") } else { String::new() };
+        self.tape.note(format!("{algorithm:?} to {size} B{repeated}"), move || {
+            let slot = plain.digest().expect(FILLED);
+            drop(black_box(slot.digest_repeated(algorithm, &[black_box(&input)], rounds)));
         });
-        Ok(output)
+        self.plain.digest().expect(FILLED).digest_repeated(algorithm, parts, rounds)
     }
 }
 

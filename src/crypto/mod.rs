@@ -5,6 +5,8 @@
 
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc_rs;
+#[cfg(feature = "ring")]
+mod compression;
 mod constant_time;
 mod fips;
 #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]

@@ -47,10 +47,7 @@ pub fn pkcs12_kdf(
     let mut blocks = out.chunks_mut(u).peekable();
     while let Some(block) = blocks.next() {
         // 6.A. A = H^r(D || I)
-        let mut a = Wiped(digest.digest(algorithm, &[d, &i])?);
-        for _ in 1..iterations {
-            a.0 = digest.digest(algorithm, &[a.0.as_ref()])?;
-        }
+        let a = Wiped(digest.digest_repeated(algorithm, &[d, &i], iterations)?);
         block.copy_from_slice(&a.0.as_ref()[..block.len()]);
         if blocks.peek().is_none() {
             break;

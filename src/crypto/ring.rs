@@ -11,9 +11,11 @@ use ring::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, UnparsedPublic
 use ring::{aead, digest, hmac, pbkdf2, rsa, signature};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 
+use super::compression;
 use super::hmac::{hmac_over_digest, pbkdf2_over_hmac};
 use super::rare_digests;
 use super::rsa_public::{self, ShortKeys};
+use super::slots::one_by_one;
 use super::spki::{PrivateKeyKind, PublicKey};
 use super::{
     Aead, AeadAlgorithm, CryptoError, CryptoProvider, Digest, DigestAlgorithm, DigestOutput, Hmac, Pbkdf2, SecureRandom, SignError,
@@ -70,6 +72,13 @@ impl Digest for RingDigest {
         }
         DigestOutput::new(context.finish().as_ref())
     }
+
+    fn digest_repeated(&self, algorithm: DigestAlgorithm, parts: &[&[u8]], rounds: u32) -> Result<DigestOutput, CryptoError> {
+        if compression::is_quickest(algorithm) {
+            return compression::digest_repeated(self, algorithm, parts, rounds);
+        }
+        one_by_one(|parts| self.digest(algorithm, parts), parts, rounds)
+    }
 }
 
 #[derive(Debug)]
@@ -99,6 +108,9 @@ pub(super) struct RingPbkdf2;
 
 impl Pbkdf2 for RingPbkdf2 {
     fn derive(&self, prf: DigestAlgorithm, password: &[u8], salt: &[u8], iterations: u32, out: &mut [u8]) -> Result<(), CryptoError> {
+        if compression::is_quickest(prf) {
+            return compression::pbkdf2(&RingDigest, &RingHmac, prf, password, salt, iterations, out);
+        }
         let native = match prf {
             DigestAlgorithm::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
             DigestAlgorithm::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,

@@ -55,6 +55,11 @@ impl Digest for ApprovedDigest {
         self.0.digest(algorithm, parts)
     }
 
+    fn digest_repeated(&self, algorithm: DigestAlgorithm, parts: &[&[u8]], rounds: u32) -> Result<DigestOutput, CryptoError> {
+        approve_digest(algorithm)?;
+        self.0.digest_repeated(algorithm, parts, rounds)
+    }
+
     fn permits(&self, kdf: DigestKdf) -> Result<(), CryptoError> {
         Err(approve_digest_kdf(kdf))
     }

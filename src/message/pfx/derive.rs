@@ -91,13 +91,10 @@ pub(super) fn pbkdf1(
     budget.charge_kdf(u64::from(iterations))?;
     let slot = provider.digest()?;
     slot.permits(DigestKdf::Pbkdf1)?;
-    let mut value = Zeroizing::new(slot.digest(digest, &[password, salt])?.as_ref().to_vec());
-    for _ in 1..iterations {
-        let mut next = slot.digest(digest, &[&value])?;
-        value.copy_from_slice(next.as_ref());
-        next.zeroize();
-    }
-    Ok(value)
+    let mut value = slot.digest_repeated(digest, &[password, salt], iterations)?;
+    let key = Zeroizing::new(value.as_ref().to_vec());
+    value.zeroize();
+    Ok(key)
 }
 
 /// scrypt (RFC 7914), memory checked and work charged.
