@@ -56,9 +56,8 @@ pub fn ca() -> CertificateDer<'static> {
     CertificateDer::from(&include_bytes!("fixed/ca.der")[..])
 }
 
-pub fn rsa_decryption() -> Arc<dyn DecryptionKey> {
-    static KEY: OnceLock<Arc<dyn DecryptionKey>> = OnceLock::new();
-    let load =
-        || CryptoProvider::ring_and_aws_lc_rs().decryption_keys().expect("the slot").load(rsa().key()).expect("a fixed key is sound");
-    KEY.get_or_init(load).clone()
+/// Loaded each time: that is little beside what is done with it.
+pub fn decryption(identity: &Identity) -> Arc<dyn DecryptionKey> {
+    let provider = CryptoProvider::ring_and_aws_lc_rs();
+    provider.decryption_keys().expect("the slot").load(identity.key()).expect("a fixed key is sound")
 }

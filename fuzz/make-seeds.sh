@@ -40,6 +40,12 @@ openssl cms -encrypt -stream -aes128 -in "$work/content" -outform DER -out envel
 openssl cms -encrypt -aes256 -in "$work/content" -outform DER -out enveloped/rsa-oaep.der -recip "$work/rsa.pem" -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256
 openssl cms -encrypt -des3 -in "$work/content" -outform DER -out enveloped/rsa-3des.der "$work/rsa.pem"
 openssl cms -encrypt -aes256 -in "$work/content" -outform DER -out enveloped/ec-agreement.der -recip "$work/ec.pem"
+key=$(printf '07%.0s' $(seq 32))
+openssl cms -encrypt -aes256 -in "$work/content" -outform DER -out enveloped/kek.der -secretkey "$key" -secretkeyid 01
+openssl cms -encrypt -aes256 -in "$work/content" -outform DER -out enveloped/password.der -pwri_password pw
+openssl cms -encrypt -aes-256-gcm -in "$work/content" -outform DER -out enveloped/rsa-gcm.der "$work/rsa.pem"
+openssl cms -encrypt -aes-128-gcm -in "$work/content" -outform DER -out enveloped/ec-gcm.der -recip "$work/ec.pem"
+openssl cms -EncryptedData_encrypt -aes256 -in "$work/content" -outform DER -out enveloped/encrypted-data.der -secretkey "$key"
 openssl cms -sign -nodetach -signer "$work/rsa.pem" -inkey "$work/rsa.key" -in "$work/content" -outform DER -out signed/rsa.der
 openssl cms -sign -nodetach -stream -signer "$work/ec.pem" -inkey "$work/ec.key" -in "$work/content" -outform DER -out signed/ec-stream.der
 openssl crl2pkcs7 -nocrl -certfile "$work/rsa.pem" -outform DER -out signed/certs-only.der

@@ -14,7 +14,7 @@ use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::crl::Crl;
 use intune_connector::message::csr::Csr;
-use intune_connector::message::enveloped::{CmsErrorKind, LegacyCiphers, Opening};
+use intune_connector::message::enveloped::{CmsErrorKind, LegacyCiphers, Opening, decrypt_encrypted_data};
 use intune_connector::message::name::Name;
 use intune_connector::message::pfx;
 use intune_connector::message::private_key;
@@ -104,24 +104,40 @@ pub fn crl(data: &[u8]) {
     let _ = Crl::from_der(data, &limits()).map(|crl| format!("{crl:?}"));
 }
 
-/// CMS EnvelopedData, opened with the key of the seeds, and with content keys that no RSA stands before.
+/// CMS EnvelopedData, AuthEnvelopedData and EncryptedData, opened by each kind of recipient: with the keys of the seeds, and with answers of
+/// a key that no RSA and no ECDH stands before.
 pub fn enveloped(data: &[u8]) {
-    let provider = provider();
-    let open = |key: Option<usize>| {
-        let mut opening = Opening::parse(data, &limits())?.legacy_ciphers(LegacyCiphers::AllowTripleDes);
-        let _ = (opening.content_cipher(), opening.recipients().len(), format!("{opening:?}"));
-        let request = opening.unwrap_request(fixed::rsa().parsed(), &provider)?;
-        let unwrapped = match key {
-            Some(len) => Ok(SecretBytes::new(vec![7; len])),
-            None => unwrap_now(&*fixed::rsa_decryption(), &request),
-        };
-        opening.finish(unwrapped, &provider)
+    let (provider, limits, shared) = (provider(), limits(), |len| SecretBytes::new(vec![7; len]));
+    let parse = || Opening::parse(data, &limits).map(|opening| opening.legacy_ciphers(LegacyCiphers::AllowTripleDes));
+    let Ok(opening) = parse() else {
+        for len in [16, 24, 32] {
+            let _ = decrypt_encrypted_data(data, &shared(len), LegacyCiphers::AllowTripleDes, &provider, &limits);
+        }
+        return;
     };
-    for key in [Some(16), Some(24), Some(32), None] {
-        if open(key).is_err_and(|error| error.kind() != CmsErrorKind::Decryption) {
-            break;
+    let _ = (opening.content_cipher(), opening.is_authenticated(), format!("{opening:?}"));
+    for identity in [fixed::rsa(), fixed::ec()] {
+        let ask = |answer: Option<usize>| {
+            let mut opening = parse()?;
+            let request = opening.unwrap_request(identity.parsed(), &provider)?;
+            let unwrapped = match answer {
+                Some(len) => Ok(shared(len)),
+                None => unwrap_now(&*fixed::decryption(identity), &request),
+            };
+            opening.finish(unwrapped, &provider)
+        };
+        for answer in [Some(16), Some(24), Some(32), None] {
+            if ask(answer).is_err_and(|error| error.kind() != CmsErrorKind::Decryption) {
+                break;
+            }
         }
     }
+    if let Some(identifier) = opening.recipients().iter().find_map(|recipient| recipient.kek_identifier()) {
+        for len in [16, 24, 32] {
+            let _ = parse().and_then(|opening| opening.decrypt_with_kek(identifier, &shared(len), &provider));
+        }
+    }
+    let _ = parse().and_then(|opening| opening.decrypt_with_password(&Password::from("pw"), &provider));
 }
 
 /// CMS SignedData.
@@ -139,7 +155,7 @@ pub fn scep(data: &[u8]) {
         let _ = (format!("{request:?}"), request.reply_to(), request.reply_signature_algorithm());
         if let Ok(mut opening) = request.open(LegacyCiphers::AllowTripleDes, &limits())
             && let Ok(asked) = opening.unwrap_request(fixed::rsa().parsed(), &provider)
-            && let Ok(content) = opening.finish(unwrap_now(&*fixed::rsa_decryption(), &asked), &provider)
+            && let Ok(content) = opening.finish(unwrap_now(&*fixed::decryption(fixed::rsa()), &asked), &provider)
         {
             csr(content.secret_bytes());
         }

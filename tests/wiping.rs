@@ -16,14 +16,21 @@ mod spy;
 mod support;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use intune_connector::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm, unwrap_now};
+use intune_connector::crypto::{AeadAlgorithm, ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm, unwrap_now};
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
-use intune_connector::message::enveloped::{EnvelopeBuilder, LegacyCiphers, Opening};
-use intune_connector::message::pfx::{self, PfxBuilder, PfxPasswords, PfxProfile};
-use intune_connector::message::reencrypt::{LegacyPadding, PasswordOpening, Recipient, encrypt_password, password_envelope, reencrypt};
-use intune_connector::secret::{Password, PrivateKeyPkcs8};
+use intune_connector::message::enveloped::{EnvelopeBuilder, LegacyCiphers, Opening, decrypt_encrypted_data};
+use intune_connector::message::pfx::{
+    self, Pbes2Cipher, PfxBuilder, PfxDigest, PfxEncryption, PfxIdentity, PfxIntegrity, PfxPasswords, PfxProfile, PfxProtection,
+    WindowsKeyUsage,
+};
+use intune_connector::message::private_key;
+use intune_connector::message::reencrypt::{
+    LegacyPadding, PasswordOpening, Recipient, encrypt_password, password_envelope, reencrypt, reencrypt_pfx,
+};
+use intune_connector::secret::{Password, PrivateKeyPkcs8, SecretBytes};
 use intune_connector::terms::{KeyAlgorithm, PaddingScheme};
 use pki::Identity;
 use recorder::{plant, unwatched, watch};
@@ -40,9 +47,11 @@ fn leaves_nothing(case: &str, action: impl Fn(&CryptoProvider)) {
 }
 
 fn leftovers(action: impl Fn(&CryptoProvider)) -> Vec<String> {
+    static CASES: AtomicU64 = AtomicU64::new(1);
+    let case = CASES.fetch_add(1, Ordering::Relaxed);
     let mut faults = Vec::new();
     for _ in 0..2 {
-        let provider = spy::provider();
+        let provider = spy::provider(case);
         faults.extend(watch(|| action(&provider)));
     }
     faults.sort();
@@ -142,6 +151,54 @@ fn writing_and_opening_a_pfx_leaves_nothing() {
     }
 }
 
+#[test]
+fn files_of_several_keys_and_secrets_leave_nothing_when_they_are_written_again() {
+    let (root, leaf) = identity(KeyAlgorithm::EcP256);
+    let (_, second) = identity(KeyAlgorithm::Rsa2048);
+    plant_password(PASSWORD);
+    const OTHER: &str = "another-plänted-password-9920";
+    plant_password(OTHER);
+    const WALLET: &[u8] = b"a planted secret of a wallet";
+    plant("a secret bag", WALLET);
+    let foreign = secret_in_clear(WALLET);
+    let protection = PfxProtection::new(
+        PfxEncryption::Pbes2 { cipher: Pbes2Cipher::Aes128Cbc, prf: PfxDigest::Sha512, iterations: 2_000 },
+        PfxEncryption::Pbes2 { cipher: Pbes2Cipher::Aes192Cbc, prf: PfxDigest::Sha1, iterations: 2_000 },
+        PfxIntegrity::Mac { digest: PfxDigest::Sha384, iterations: 2_000 },
+    );
+    for protection in [protection, PfxProtection::from(PfxProfile::Compat).iterations(2_000)] {
+        leaves_nothing("several keys", |provider| {
+            let (password, other) = (Password::from(PASSWORD), Password::from(OTHER));
+            let secrets = pfx::open(&foreign, None, provider, &Limits::default()).unwrap();
+            assert_eq!(secrets.contents().others.len(), 1);
+            let chain = [root.certificate.clone()];
+            let builder = PfxBuilder::new(protection)
+                .identity(PfxIdentity::new(&leaf.key, &leaf.certificate).chain(&chain).windows_key_usage(WindowsKeyUsage::Exchange))
+                .identity(PfxIdentity::new(&second.key, &second.certificate).friendly_name("second"))
+                .contents(secrets.contents());
+            let file = builder.build(PfxPasswords::separate(Some(&other), Some(&password)), provider).unwrap();
+            let opened =
+                pfx::open(file.secret_bytes(), PfxPasswords::separate(Some(&other), Some(&password)), provider, &Limits::default())
+                    .unwrap();
+            assert_eq!((opened.contents().keys.len(), opened.contents().others.len()), (2, 1));
+            let again = reencrypt_pfx(&opened, PfxProtection::from(PfxProfile::Pbmac1).iterations(2_000), &other, provider).unwrap();
+            assert!(again.left_out.is_empty());
+            pfx::open(again.pfx.secret_bytes(), &other, provider, &Limits::default()).unwrap();
+        });
+    }
+}
+
+/// A file without MAC that holds one secret bag in clear.
+fn secret_in_clear(secret: &[u8]) -> Vec<u8> {
+    const DATA: [u8; 11] = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
+    const SECRET_BAG: [u8; 13] = [6, 11, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 10, 1, 5];
+    let tlv = |tag: u8, parts: &[&[u8]]| [&[tag, u8::try_from(parts.concat().len()).unwrap()], &parts.concat()[..]].concat();
+    let data = |contents: &[u8]| tlv(0x30, &[&DATA, &tlv(0xa0, &[&tlv(4, &[contents])])]);
+    let typed = tlv(0x30, &[&[6, 3, 0x2a, 3, 4], &tlv(0xa0, &[&tlv(4, &[secret])])]);
+    let bags = tlv(0x30, &[&tlv(0x30, &[&SECRET_BAG, &tlv(0xa0, &[&typed])])]);
+    tlv(0x30, &[&[2, 1, 3], &data(&tlv(0x30, &[&data(&bags)]))])
+}
+
 fn limits(kdf_iterations: u64) -> Limits {
     let mut limits = Limits::default();
     limits.kdf_iterations = kdf_iterations;
@@ -238,6 +295,41 @@ fn envelopes_leave_nothing() {
 }
 
 #[test]
+fn envelopes_to_curves_shared_keys_and_passwords_leave_nothing() {
+    let content = b"planted content of the authenticated envelope, longer than a block";
+    plant("the content", content);
+    plant_password(PASSWORD);
+    const KEK: &[u8; 32] = b"a planted key encryption key 32b";
+    plant("a key encryption key", KEK);
+    for algorithm in [KeyAlgorithm::EcP256, KeyAlgorithm::EcP384] {
+        let (_root, leaf) = identity(algorithm);
+        let certificate = Certificate::from_der(&leaf.certificate, &Limits::default()).unwrap();
+        for authenticated in [false, true] {
+            leaves_nothing(&format!("{algorithm:?}, authenticated: {authenticated}"), |provider| {
+                let (kek, password) = (SecretBytes::copy_from(KEK), Password::from(PASSWORD));
+                let transport = KeyTransportAlgorithm::RsaOaepSha256;
+                let builder = match authenticated {
+                    true => EnvelopeBuilder::authenticated(AeadAlgorithm::Aes256Gcm, transport),
+                    false => EnvelopeBuilder::new(ContentCipherAlgorithm::Aes192Cbc, transport),
+                };
+                let builder = builder.recipient(&certificate).kek_recipient(b"id", &kek).password_recipient(&password, 1_000);
+                let message = builder.build(content, provider).unwrap();
+                let key = provider.decryption_keys().unwrap().load(&leaf.key).unwrap();
+                let parse = || Opening::parse(&message, &Limits::default()).unwrap();
+                let mut opening = parse();
+                let request = opening.unwrap_request(&certificate, provider).unwrap();
+                assert_eq!(opening.finish(unwrap_now(&*key, &request), provider).unwrap().secret_bytes(), content);
+                assert_eq!(parse().decrypt_with_kek(b"id", &kek, provider).unwrap().secret_bytes(), content);
+                assert_eq!(parse().decrypt_with_password(&password, provider).unwrap().secret_bytes(), content);
+                let _ = parse().decrypt_with_kek(b"id", &SecretBytes::zeroed(32), provider);
+                let _ = parse().decrypt_with_password(&Password::from("a wrong password"), provider);
+                let _ = decrypt_encrypted_data(&message, &kek, LegacyCiphers::Refuse, provider, &Limits::default());
+            });
+        }
+    }
+}
+
+#[test]
 fn transported_passwords_leave_nothing() {
     let (_root, leaf) = identity(KeyAlgorithm::Rsa2048);
     let certificate = Certificate::from_der(&leaf.certificate, &Limits::default()).unwrap();
@@ -269,4 +361,31 @@ fn loading_and_generating_keys_leaves_nothing() {
             provider.key_generation().unwrap().generate(algorithm).unwrap();
         });
     }
+}
+
+#[test]
+fn importing_keys_in_every_form_leaves_nothing() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/keys");
+    let mut read = 0;
+    for entry in std::fs::read_dir(seeds).unwrap() {
+        let path = entry.unwrap().path();
+        recorder::clear();
+        let bytes = std::fs::read(&path).unwrap();
+        plant_password("a wrong password");
+        let plain = CryptoProvider::ring_and_aws_lc_rs();
+        if let Ok(key) = private_key::read(&bytes, Some(&Password::from("fuzz")), &plain, &Limits::default()) {
+            spy::plant_pkcs8(key.secret_pkcs8_der());
+            read += 1;
+        }
+        leaves_nothing(&path.display().to_string(), |provider| {
+            for password in ["fuzz", "a wrong password"] {
+                if let Ok(key) = private_key::read(&bytes, Some(&Password::from(password)), provider, &Limits::default()) {
+                    let _ = private_key::to_cng_full_private_blob(&key);
+                    provider.signing_keys().unwrap().load(&key).unwrap();
+                    let _ = provider.decryption_keys().unwrap().load(&key);
+                }
+            }
+        });
+    }
+    assert!(read >= 5, "the seeds hold private keys: {read}");
 }

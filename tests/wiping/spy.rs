@@ -15,12 +15,13 @@ use rustls_pki_types::SubjectPublicKeyInfoDer;
 
 use super::recorder::{plant, plant_exactly, unwatched};
 
-/// The default provider, spied on. Its random bytes are the same in every run, so that a second run derives the keys of the first.
-pub fn provider() -> CryptoProvider {
+/// The default provider, spied on. Its random bytes are the same in every run of one case, so that a second run derives the keys of the
+/// first, and others in another case, where a key would be found again as an initialisation vector.
+pub fn provider(case: u64) -> CryptoProvider {
     unwatched(|| {
         let spy = Arc::new(Spy(CryptoProvider::ring_and_aws_lc_rs()));
         CryptoProvider::ring_and_aws_lc_rs()
-            .with_random(Arc::new(Repeating(AtomicU64::new(1))))
+            .with_random(Arc::new(Repeating(AtomicU64::new(case << 32))))
             .with_hmac(spy.clone())
             .with_pbkdf2(spy.clone())
             .with_content_cipher(spy.clone())
@@ -63,9 +64,18 @@ pub fn plant_pkcs8(der: &[u8]) {
     }
 }
 
-/// The start of a clear safe, key or content. The rest of it may be public, as certificates are.
+/// The start of a clear safe or key, that is of one SEQUENCE; the rest of it may be public, as certificates are. Other contents are planted
+/// by the tests: what is encrypted twice (RFC 3211) is a ciphertext here.
 fn plant_clear(bytes: &[u8]) {
-    plant_exactly("a decrypted content", &bytes[..bytes.len().min(24)]);
+    let header = match bytes {
+        [0x30, 0x82, high, low, ..] => Some((4, usize::from(*high) << 8 | usize::from(*low))),
+        [0x30, 0x81, length, ..] => Some((3, usize::from(*length))),
+        [0x30, length @ 0..=0x7f, ..] => Some((2, usize::from(*length))),
+        _ => None,
+    };
+    if header.is_some_and(|(header, length)| header + length == bytes.len()) || bytes.starts_with(&[0x30, 0x80]) {
+        plant_exactly("a clear safe or key", &bytes[..bytes.len().min(24)]);
+    }
 }
 
 #[derive(Debug)]
