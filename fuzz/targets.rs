@@ -10,7 +10,7 @@ use std::time::Duration;
 use intune_connector::adapters::{DangerousStaticChallenge, LocalCa, NoNotification, RecordingSink, StdRuntime, VolatileJournal};
 use intune_connector::crypto::{CryptoProvider, SignatureAlgorithm, unwrap_now};
 use intune_connector::ids::{Oid, SerialNumber, Sid, TransactionId};
-use intune_connector::limits::Limits;
+use intune_connector::limits::{Budget, Limits};
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::crl::Crl;
 use intune_connector::message::csr::Csr;
@@ -62,6 +62,7 @@ fn limits() -> Limits {
 pub fn pfx(data: &[u8]) {
     let password = Password::from("pw");
     let _ = pfx::has_mac(data, &limits());
+    pfx_public_key(data, &password);
     for (data, password) in [(data, Some(&password)), (data, None), (&around_safe(data)[..], None)] {
         if let Ok(opened) = pfx::open(data, password, &provider(), &limits()) {
             let contents = opened.contents();
@@ -70,6 +71,25 @@ pub fn pfx(data: &[u8]) {
                 contents.identities().count(),
                 contents.identity().map(|identity| identity.certificates().count()),
             );
+        }
+    }
+}
+
+/// PKCS#12 signed by and encrypted to the keys of the seeds.
+fn pfx_public_key(data: &[u8], password: &Password) {
+    let (provider, mut budget) = (provider(), Budget::new(&limits()));
+    let signers = [fixed::rsa().parsed().clone(), fixed::ec().parsed().clone()];
+    let options = pfx::OpenOptions::new(password).signers(&signers).legacy_digests(LegacyDigests::AllowSha1);
+    let _ = pfx::unverified_signer_certificates(data, &limits());
+    for identity in [fixed::rsa(), fixed::ec()] {
+        let Ok(mut opening) = pfx::PfxOpening::parse(data, &options, &provider, &mut budget) else { return };
+        if !opening.is_encrypted_to_public_keys() && !matches!(opening.unwrap_requests(identity.parsed(), &provider).as_deref(), Ok([])) {
+            panic!("there is nothing to ask a key");
+        }
+        if let Ok(requests) = opening.unwrap_requests(identity.parsed(), &provider) {
+            let key = fixed::decryption(identity);
+            let answers = requests.iter().map(|request| unwrap_now(&*key, request)).collect();
+            let _ = opening.finish(answers, &provider, &mut budget).map(|opened| opened.contents().identities().count());
         }
     }
 }

@@ -57,7 +57,7 @@ fn mutated(seed: &[u8], round: u64) -> Vec<u8> {
 /// `cargo test --all-features --test fuzz_replay -- --ignored`, after `fuzz/make-seeds.sh`.
 #[test]
 #[ignore = "writes seeds that no outside program makes"]
-fn write_the_seeds_of_scep() {
+fn write_the_seeds_of_scep_and_of_public_key_modes() {
     use intune_connector::crypto::{CryptoProvider, SignatureAlgorithm};
     use intune_connector::message::scep::PkiRequestBuilder;
 
@@ -66,6 +66,7 @@ fn write_the_seeds_of_scep() {
     let csr = std::fs::read(seeds.join("csr/rsa.der")).expect("a seed can be read");
     let transaction: intune_connector::ids::TransactionId = b"0123456789ABCDEF".to_vec().try_into().expect("a transaction identifier");
     let (rsa, ec) = (targets::fixed::rsa(), targets::fixed::ec());
+    pfx_of_public_keys(&provider, &seeds.join("pfx"));
     for (name, signer, algorithm) in
         [("request-rsa.der", rsa, SignatureAlgorithm::RsaPkcs1Sha256), ("request-ec.der", ec, SignatureAlgorithm::EcdsaP256Sha256)]
     {
@@ -75,4 +76,27 @@ fn write_the_seeds_of_scep() {
         let signature = intune_connector::crypto::sign_now(&*key, algorithm, unsigned.message()).expect("it signs");
         std::fs::write(seeds.join("scep").join(name), unsigned.finish(&signature).0).expect("a seed can be written");
     }
+}
+
+/// Signed by the one fixed identity, encrypted to the other.
+fn pfx_of_public_keys(provider: &intune_connector::crypto::CryptoProvider, folder: &Path) {
+    use intune_connector::message::enveloped::EnvelopeBuilder;
+    use intune_connector::message::signed::{SignedBuilder, SignedContent};
+
+    let tlv = |tag: u8, parts: &[&[u8]]| {
+        let contents = parts.concat();
+        let length = u16::try_from(contents.len()).expect("a small file").to_be_bytes();
+        [&[tag, 0x82], &length[..], &contents].concat()
+    };
+    let (rsa, ec) = (targets::fixed::rsa(), targets::fixed::ec());
+    let key_bag = [6, 11, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 10, 1, 1];
+    let bags = tlv(0x30, &[&tlv(0x30, &[&key_bag, &tlv(0xa0, &[rsa.key().secret_pkcs8_der()])])]);
+    let envelope = EnvelopeBuilder::default().recipient(rsa.parsed()).build(&bags, provider).expect("it encrypts");
+    let safes = tlv(0x30, &[&envelope]);
+    let key = provider.signing_keys().expect("the slot").load(ec.key()).expect("it signs");
+    let builder = SignedBuilder::new(SignedContent::Attached(&safes)).certificate(ec.certificate());
+    let unsigned = builder.to_be_signed(ec.parsed(), key.algorithms()[0], provider).expect("it can be signed");
+    let signature = intune_connector::crypto::sign_now(&*key, unsigned.algorithm(), unsigned.message()).expect("it signs");
+    std::fs::write(folder.join("ec-signed-rsa-enveloped.p12"), tlv(0x30, &[&[2, 1, 3], &unsigned.finish(&signature)]))
+        .expect("a seed can be written");
 }
