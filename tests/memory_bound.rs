@@ -317,12 +317,23 @@ fn iterations_are_summed_over_safes_and_attempts() {
         let parameters = sequence(&[&tlv(4, &[1; 8]), &tlv(2, &iterations.to_be_bytes())]);
         encrypted_safe(&sequence(&[PBKDF2, &parameters]))
     };
-    for (iterations, safes) in [(5_000_001, 1), (0x7fff_ffff, 1), (100_000, 64), (1_000_000, 64), (20, 64)] {
-        let (result, cost) = opened_cost(&around_safes(&safe(iterations).repeat(safes)));
-        assert!(result.is_err());
-        assert!(cost.work <= Limits::default().kdf_iterations, "{iterations} {safes}: {cost:?}");
-        assert!(cost.heap < 1 << 20, "{iterations} {safes}: {cost:?}");
+    let shrouded = |iterations: u32| {
+        let parameters = sequence(&[&tlv(4, &[1; 8]), &tlv(2, &iterations.to_be_bytes())]);
+        let algorithm = sequence(&[PBES2, &sequence(&[&sequence(&[PBKDF2, &parameters]), &sequence(&[AES_256_CBC, &tlv(4, &[0; 16])])])]);
+        bag(2, &sequence(&[&algorithm, &tlv(4, &[0; 64])]), &[])
+    };
+    for (iterations, times) in [(5_000_001, 1), (0x7fff_ffff, 1), (100_000, 64), (1_000_000, 64), (78_126, 64)] {
+        for input in [around_safes(&safe(iterations).repeat(times)), around_bags(&shrouded(iterations).repeat(times))] {
+            let (result, cost) = opened_cost(&input);
+            assert_eq!(result, Err(PfxErrorKind::LimitExceeded), "{iterations} {times}");
+            assert_eq!(cost.work, 0, "the sum is known before anything is derived: {iterations} {times}");
+            assert!(cost.heap < 1 << 20, "{iterations} {times}: {cost:?}");
+        }
     }
+    // What one password costs is within the limit; its other forms are charged as they are tried.
+    let (result, cost) = opened_cost(&around_safes(&safe(700_000)));
+    assert_eq!(result, Err(PfxErrorKind::WrongPasswordOrDamaged));
+    assert!((700_000..=Limits::default().kdf_iterations).contains(&cost.work), "{cost:?}");
 }
 
 #[test]

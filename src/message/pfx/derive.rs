@@ -97,6 +97,12 @@ pub(super) fn pbkdf1(
     Ok(key)
 }
 
+/// The cost of scrypt: 4 * N * r * p Salsa20/8 cores; four of them take about as long as one PBKDF2 round.
+pub(super) fn scrypt_cost(parameters: ScryptParameters) -> u64 {
+    let ScryptParameters { cost, block_size, parallelization } = parameters;
+    cost.saturating_mul(u64::from(block_size)).saturating_mul(u64::from(parallelization))
+}
+
 /// scrypt (RFC 7914), memory checked and work charged.
 pub(super) fn scrypt(
     provider: &CryptoProvider,
@@ -113,8 +119,7 @@ pub(super) fn scrypt(
     }
     // V of 128 * r * N bytes and B of 128 * r * p (RFC 7914 section 6).
     budget.check_scrypt(cost.saturating_add(p).saturating_mul(128).saturating_mul(r))?;
-    // 4 * N * r * p Salsa20/8 cores; four of them take about as long as one PBKDF2 round.
-    budget.charge_kdf(cost.saturating_mul(r).saturating_mul(p))?;
+    budget.charge_kdf(scrypt_cost(parameters))?;
     let mut out = Zeroizing::new(vec![0; len]);
     let slot = provider.scrypt().map_err(|_| PfxError::not_in_provider(oid::SCRYPT))?;
     slot.derive(parameters, password, salt, &mut out)?;

@@ -33,10 +33,36 @@ pub(super) struct SafeReader<'a> {
 
 impl SafeReader<'_> {
     pub(super) fn authenticated_safe(&mut self, bytes: &[u8]) -> Result<(), PfxError> {
-        for safe in pkcs12::authenticated_safe(bytes, AUTHENTICATED_SAFE_DEPTH, self.budget)? {
-            self.safe(&safe)?;
+        let safes = pkcs12::authenticated_safe(bytes, AUTHENTICATED_SAFE_DEPTH, self.budget)?;
+        let mut probe = Budget::new(self.budget.limits());
+        let mut cost = 0_u64;
+        for safe in safes.iter().filter(|safe| safe.content_type == oid::ENCRYPTED_DATA) {
+            let encrypted = safe.encrypted_data(&mut probe)?;
+            cost = cost.saturating_add(Scheme::decode(&encrypted.algorithm, &mut probe)?.cost());
         }
-        Ok(())
+        self.affords(cost)?;
+        safes.iter().try_for_each(|safe| self.safe(safe))
+    }
+
+    /// Refuses siblings that together cost more than is left, before the first of them is derived: the sum is known, so nothing is paid
+    /// for finding out.
+    fn affords(&self, cost: u64) -> Result<(), PfxError> {
+        let spent = self.budget.spent_kdf_iterations();
+        Ok(Budget::new(self.budget.limits()).charge_kdf(spent.saturating_add(cost))?)
+    }
+
+    /// What the shrouded keys among these bags cost together.
+    fn cost_of_keys(&self, mut bags: Reader<'_>) -> Result<u64, PfxError> {
+        let mut probe = Budget::new(self.budget.limits());
+        let mut cost = 0_u64;
+        while !bags.is_empty() {
+            let bag = SafeBag::read(&mut bags, &mut probe)?;
+            if bag.id == oid::PKCS8_SHROUDED_KEY_BAG && bag.value.tag() == Tag::SEQUENCE {
+                let algorithm = AlgorithmIdentifier::read(&mut bag.value.inner()?, &mut probe)?;
+                cost = cost.saturating_add(Scheme::decode(&algorithm, &mut probe)?.cost());
+            }
+        }
+        Ok(cost)
     }
 
     fn safe(&mut self, safe: &ContentInfo<'_>) -> Result<(), PfxError> {
@@ -81,6 +107,7 @@ impl SafeReader<'_> {
 
     /// `SafeContents ::= SEQUENCE OF SafeBag`. Recurses into nested ones; the reader's depth limit bounds that.
     fn safe_contents(&mut self, mut bags: Reader<'_>, protection: &Protection) -> Result<(), PfxError> {
+        self.affords(self.cost_of_keys(bags.clone())?)?;
         while !bags.is_empty() {
             let bag = SafeBag::read(&mut bags, self.budget)?;
             self.safe_bag(&bag, protection)?;

@@ -121,13 +121,25 @@ impl<'a> Scheme<'a> {
         }
     }
 
+    /// What deriving key and initialisation vector from one form of a password is charged.
+    pub(super) fn cost(&self) -> u64 {
+        match &self.kdf {
+            Kdf::Pkcs12 { iterations, .. } => {
+                let (digest, iv_len) = (DigestAlgorithm::Sha1, self.cipher.iv_len());
+                derive::pkcs12_cost(*iterations, derive::blocks(self.key_len, digest) + derive::blocks(iv_len, digest))
+            }
+            Kdf::Pbkdf1 { iterations, .. } => u64::from(*iterations),
+            Kdf::Pbkdf2 { prf, iterations, .. } => u64::from(*iterations) * derive::blocks(self.key_len, *prf),
+            Kdf::Scrypt { parameters, .. } => derive::scrypt_cost(*parameters),
+        }
+    }
+
     fn key_and_iv(&self, password: &[u8], provider: &CryptoProvider, budget: &mut Budget) -> Result<KeyAndIv, PfxError> {
         let given_iv = || self.iv.as_ref().map_or_else(Vec::new, |iv| iv.as_ref().to_vec());
         let (mut key, iv) = match &self.kdf {
             Kdf::Pkcs12 { salt, iterations } => {
                 let (salt, digest, iv_len) = (salt.as_ref(), DigestAlgorithm::Sha1, self.cipher.iv_len());
-                budget
-                    .charge_kdf(derive::pkcs12_cost(*iterations, derive::blocks(self.key_len, digest) + derive::blocks(iv_len, digest)))?;
+                budget.charge_kdf(self.cost())?;
                 let key = derive::pkcs12(provider, digest, Purpose::EncryptionKey, password, salt, *iterations, self.key_len)?;
                 let iv = if iv_len == 0 {
                     Zeroizing::default()
