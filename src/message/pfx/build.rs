@@ -220,7 +220,8 @@ impl<'a> PfxBuilder<'a> {
         }
         let plan = draft.plan;
         if plan.keys.is_empty() && plan.certificates.is_empty() && plan.others.is_empty() {
-            return Err(PfxError::InvalidInput("no private key and no certificate was given"));
+            let nothing = "no private key and no certificate was given";
+            return Err(PfxError::InvalidInput(plan.kept.0.first().map_or(nothing, LeftOut::reason)));
         }
         Ok(plan)
     }

@@ -10,18 +10,18 @@ use crate::secret::{Password, SecretBytes};
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Recipient<'a> {
-    /// The certificate.
+    /// The certificate, with a key that is RSA, on P-256, P-384 or P-521, or X25519.
     pub certificate: &'a Certificate,
     /// The content cipher.
     pub cipher: ContentCipherAlgorithm,
-    /// The key transport.
+    /// The key transport, for an RSA key; the others agree on a key (RFC 5753) by the digest and key wrap that suit them.
     pub transport: KeyTransportAlgorithm,
     /// Whether 3DES may be written.
     pub legacy: LegacyCiphers,
 }
 
 impl<'a> Recipient<'a> {
-    /// AES-256-CBC under RSA PKCS#1 v1.5: what devices are known to read.
+    /// AES-256-CBC under RSA PKCS#1 v1.5, what devices are known to read; under ECDH for an EC key.
     #[must_use]
     pub fn new(certificate: &'a Certificate) -> Self {
         Self {
