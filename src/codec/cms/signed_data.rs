@@ -17,6 +17,8 @@ pub struct SignedData {
     pub certificates: Vec<Vec<u8>>,
     /// X.509 CRLs as received (v1 among them); other kinds of `RevocationInfoChoice` are left out.
     pub crls: Vec<Vec<u8>>,
+    /// The context tags of the other kinds, in both sets: (whether it is revocation information, the tag's number).
+    pub skipped: Vec<(bool, u32)>,
     /// The signers.
     pub signer_infos: Vec<SignerInfo>,
 }
@@ -44,8 +46,9 @@ impl SignedData {
             digest_algorithms.push(AlgorithmIdentifier::read(&mut digests, budget)?);
         }
         let encap_content_info = EncapsulatedContentInfo::decode(inner.expect(Tag::SEQUENCE, budget)?, budget)?;
-        let certificates = read_sequences(inner.optional(Tag::context(0), budget)?, budget)?;
-        let crls = read_sequences(inner.optional(Tag::context(1), budget)?, budget)?;
+        let mut skipped = Vec::new();
+        let certificates = read_sequences(inner.optional(Tag::context(0), budget)?, budget, |number| skipped.push((false, number)))?;
+        let crls = read_sequences(inner.optional(Tag::context(1), budget)?, budget, |number| skipped.push((true, number)))?;
         let mut signers = inner.set(budget)?;
         let mut signer_infos = Vec::new();
         while !signers.is_empty() {
@@ -53,7 +56,7 @@ impl SignedData {
             signer_infos.push(SignerInfo::decode(signers.expect(Tag::SEQUENCE, budget)?, budget)?);
         }
         inner.finish()?;
-        Ok(Self { digest_algorithms, encap_content_info, certificates, crls, signer_infos })
+        Ok(Self { digest_algorithms, encap_content_info, certificates, crls, skipped, signer_infos })
     }
 
     /// DER of the whole message. Version 3 when a signer is named by key identifier or the content is not id-data, else 1.
@@ -94,7 +97,7 @@ impl EncapsulatedContentInfo {
     }
 }
 
-fn read_sequences(set: Option<Tlv<'_>>, budget: &mut Budget) -> Result<Vec<Vec<u8>>, DerError> {
+fn read_sequences(set: Option<Tlv<'_>>, budget: &mut Budget, mut skip: impl FnMut(u32)) -> Result<Vec<Vec<u8>>, DerError> {
     let mut found = Vec::new();
     let Some(set) = set else { return Ok(found) };
     let mut inner = set.inner()?;
@@ -103,7 +106,9 @@ fn read_sequences(set: Option<Tlv<'_>>, budget: &mut Budget) -> Result<Vec<Vec<u
         let value = inner.any(budget)?;
         if value.tag() == Tag::SEQUENCE {
             found.push(value.raw().to_vec());
-        } else if !value.tag().is_context() {
+        } else if value.tag().is_context() {
+            skip(value.tag().number());
+        } else {
             return Err(value.error("neither a certificate nor a CRL"));
         }
     }

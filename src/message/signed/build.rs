@@ -156,6 +156,7 @@ impl<'a> SignedBuilder<'a> {
             },
             certificates: self.certificates,
             crls: Vec::new(),
+            skipped: Vec::new(),
             signer_infos: vec![SignerInfo {
                 sid,
                 digest_algorithm,
@@ -188,7 +189,7 @@ impl<'a> SignedBuilder<'a> {
 /// A message that lacks only its signature.
 #[derive(Debug)]
 pub struct SignedToBeSigned {
-    data: SignedData,
+    pub(super) data: SignedData,
     message: Vec<u8>,
     algorithm: SignatureAlgorithm,
 }
@@ -255,6 +256,7 @@ pub fn certs_only(certificates: &[CertificateDer<'_>], crls: &[Vec<u8>]) -> Vec<
         encap_content_info: EncapsulatedContentInfo { content_type: oid(oids::DATA), content: None, is_octet_string: true },
         certificates: certificates.iter().map(|certificate| certificate.to_vec()).collect(),
         crls: crls.to_vec(),
+        skipped: Vec::new(),
         signer_infos: Vec::new(),
     };
     data.encode()

@@ -5,12 +5,14 @@
 mod algorithm;
 mod attribute;
 mod build;
+#[cfg(all(test, feature = "aws-lc-rs"))]
+mod tests;
 mod verify;
 
 pub use super::cms_error::{CmsError, CmsErrorKind};
 pub use attribute::SignedAttribute;
 pub use build::{SignatureOver, SignedBuilder, SignedContent, SignedToBeSigned, SignerNamedBy, certs_only};
-pub use verify::{LegacyDigests, ShortRsaKeys, Signed, VerifiedSigned, VerifiedSigner, VerifyOptions};
+pub use verify::{LegacyDigests, ShortRsaKeys, Signed, SkippedChoice, VerifiedSigned, VerifiedSigner, VerifyOptions};
 
 use super::certificate::Certificate;
 use crate::codec::cms::CertificateIdentifier;

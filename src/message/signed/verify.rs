@@ -81,6 +81,37 @@ impl<'a> VerifyOptions<'a> {
     }
 }
 
+/// What a message may carry beside X.509 certificates and CRLs (RFC 5652 sections 10.2.1 and 10.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SkippedChoice {
+    /// A certificate of PKCS#6, obsolete.
+    ExtendedCertificate,
+    /// An attribute certificate of version 1, obsolete.
+    AttributeCertificateV1,
+    /// An attribute certificate (RFC 5755).
+    AttributeCertificateV2,
+    /// A certificate of another format.
+    OtherCertificate,
+    /// Revocation information of another format, such as an OCSP response (RFC 5940).
+    OtherRevocationInfo,
+    /// A choice that RFC 5652 does not know.
+    Unknown,
+}
+
+impl SkippedChoice {
+    fn of_tag(revocation: bool, number: u32) -> Self {
+        match (revocation, number) {
+            (false, 0) => Self::ExtendedCertificate,
+            (false, 1) => Self::AttributeCertificateV1,
+            (false, 2) => Self::AttributeCertificateV2,
+            (false, 3) => Self::OtherCertificate,
+            (true, 1) => Self::OtherRevocationInfo,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// A SignedData message that has been read; nothing about it is verified yet.
 #[derive(Debug)]
 pub struct Signed {
@@ -128,6 +159,12 @@ impl Signed {
     /// The DER of the CRLs in the message's order.
     pub fn crls(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.data.crls.iter().map(Vec::as_slice)
+    }
+
+    /// What stands among certificates and CRLs and is neither, in the message's order: nothing is used of it.
+    #[must_use]
+    pub fn skipped(&self) -> Vec<SkippedChoice> {
+        self.data.skipped.iter().map(|(revocation, number)| SkippedChoice::of_tag(*revocation, *number)).collect()
     }
 
     /// How many signers there are; none in a message that only carries certificates.

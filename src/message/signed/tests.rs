@@ -1,0 +1,137 @@
+//! What depends on the parts of a message that only this crate can put together wrongly.
+
+use super::{CmsError, LegacyDigests, Signed, SignedBuilder, SignedContent, SignedToBeSigned, SkippedChoice, VerifyOptions};
+use crate::codec::cms::AlgorithmIdentifier;
+use crate::codec::der::write;
+use crate::crypto::{CryptoProvider, DigestAlgorithm, SignatureAlgorithm, SigningKey, sign_now};
+use crate::ids::SerialNumber;
+use crate::limits::Limits;
+use crate::message::certificate::{Certificate, CertificateBuilder};
+use crate::message::name::Name;
+use crate::terms::{KeyAlgorithm, oid};
+use crate::time::Timestamp;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+struct Signer {
+    provider: CryptoProvider,
+    key: Arc<dyn SigningKey>,
+    certificate: Certificate,
+}
+
+fn signer(algorithm: KeyAlgorithm) -> Signer {
+    let provider = CryptoProvider::aws_lc_rs();
+    let key = provider.key_generation().unwrap().generate(algorithm).unwrap();
+    let key = provider.signing_keys().unwrap().load(&key).unwrap();
+    let now = Timestamp::from_secs(1_800_000_000);
+    let (name, serial) = (Name::parse_cert_str("CN=Signer").unwrap(), SerialNumber::from_be_bytes(&[7]).unwrap());
+    let builder = CertificateBuilder::new(name, &key.public_key(), now, now.saturating_add(Duration::from_secs(60)), serial);
+    let to_be_signed = builder.to_be_signed(key.algorithms()[0]).unwrap();
+    let signature = sign_now(&*key, to_be_signed.algorithm(), to_be_signed.message()).unwrap();
+    let certificate = Certificate::from_der(&to_be_signed.finish(&signature), &Limits::default()).unwrap();
+    Signer { provider, key, certificate }
+}
+
+impl Signer {
+    fn to_be_signed(&self, algorithm: SignatureAlgorithm) -> SignedToBeSigned {
+        let builder = SignedBuilder::new(SignedContent::Attached(b"content")).certificate(self.certificate.der());
+        builder.to_be_signed(&self.certificate, algorithm, &self.provider).unwrap()
+    }
+
+    fn verify(&self, message: &[u8], options: VerifyOptions<'_>) -> Result<SignatureAlgorithm, CmsError> {
+        let signed = Signed::parse(message, &Limits::default())?;
+        signed.verify(options, &self.provider).map(|verified| verified.single_signer().unwrap().algorithm())
+    }
+}
+
+#[test]
+fn the_signature_may_be_over_another_digest_than_the_contents_where_attributes_are_signed() {
+    let signer = signer(KeyAlgorithm::Rsa2048);
+    let mut message = signer.to_be_signed(SignatureAlgorithm::RsaPkcs1Sha256);
+    message.data.signer_infos[0].signature_algorithm = AlgorithmIdentifier::new(oid("1.2.840.113549.1.1.13"), Some(write::null()));
+    let signature = sign_now(&*signer.key, SignatureAlgorithm::RsaPkcs1Sha512, message.message()).unwrap();
+    let message = message.finish(&signature);
+    assert_eq!(signer.verify(&message, VerifyOptions::default()).unwrap(), SignatureAlgorithm::RsaPkcs1Sha512);
+}
+
+#[test]
+fn sha1_is_asked_about_wherever_it_is() {
+    let signer = signer(KeyAlgorithm::Rsa2048);
+    // The content's digest is SHA-256, the signature's is SHA-1, by either of its names.
+    for name in ["1.2.840.113549.1.1.5", "1.3.14.3.2.29"] {
+        let mut message = signer.to_be_signed(SignatureAlgorithm::RsaPkcs1Sha256);
+        message.data.signer_infos[0].signature_algorithm = AlgorithmIdentifier::new(oid(name), Some(write::null()));
+        let message = message.finish(&[1; 256]);
+        assert!(matches!(signer.verify(&message, VerifyOptions::default()), Err(CmsError::WeakAlgorithm(_))));
+        let allowed = VerifyOptions::default().legacy_digests(LegacyDigests::AllowSha1);
+        assert!(matches!(signer.verify(&message, allowed), Err(CmsError::Signature)));
+    }
+}
+
+#[test]
+fn pss_without_parameters_or_with_unknown_ones_is_refused_by_name() {
+    let signer = signer(KeyAlgorithm::Rsa2048);
+    let good = signer.to_be_signed(SignatureAlgorithm::RsaPssSha256);
+    let signature = sign_now(&*signer.key, SignatureAlgorithm::RsaPssSha256, good.message()).unwrap();
+    assert!(signer.verify(&good.finish(&signature), VerifyOptions::default()).is_ok());
+    let with = |parameters: Option<Vec<u8>>| {
+        let mut message = signer.to_be_signed(SignatureAlgorithm::RsaPssSha256);
+        message.data.signer_infos[0].signature_algorithm.parameters = parameters;
+        signer.verify(&message.finish(&signature), VerifyOptions::default()).unwrap_err()
+    };
+    assert!(matches!(with(None), CmsError::Malformed(_)));
+    let shake = write::algorithm_identifier(&oid("2.16.840.1.101.3.4.2.11"), &[]);
+    for parameters in
+        [write::null(), write::sequence(&[&write::context(0, &[&shake])]), write::sequence(&[&write::context(3, &[&write::unsigned(2)])])]
+    {
+        let error = with(Some(parameters));
+        assert!(matches!(error, CmsError::UnsupportedAlgorithm { .. }), "{error}");
+        assert!(error.to_string().contains("RSASSA-PSS"), "{error}");
+    }
+    // An empty SEQUENCE means SHA-1 (RFC 4055 section 3.1), which is asked about.
+    assert!(matches!(with(Some(write::sequence(&[]))), CmsError::WeakAlgorithm(_)));
+}
+
+#[test]
+fn a_key_of_another_kind_than_the_signature_is_refused() {
+    let (rsa, ec) = (signer(KeyAlgorithm::Rsa2048), signer(KeyAlgorithm::EcP256));
+    let mut message = rsa.to_be_signed(SignatureAlgorithm::RsaPkcs1Sha256);
+    message.data.certificates = vec![ec.certificate.der().to_vec()];
+    assert!(matches!(rsa.verify(&message.finish(&[1; 256]), VerifyOptions::default()), Err(CmsError::UnsupportedAlgorithm { .. })));
+}
+
+#[test]
+fn other_kinds_of_certificates_and_revocation_information_are_passed_over_and_named() {
+    let signer = signer(KeyAlgorithm::EcP256);
+    let mut message = signer.to_be_signed(SignatureAlgorithm::EcdsaP256Sha256);
+    let attribute_certificate = write::context(2, &[&write::unsigned(1)]);
+    message.data.certificates.insert(0, attribute_certificate);
+    message.data.certificates.push(write::context(3, &[&write::oid(&oid("1.2.3"))]));
+    message.data.crls.push(write::context(1, &[&write::oid(&oid("1.3.6.1.5.5.7.16.2"))]));
+    let signature = sign_now(&*signer.key, SignatureAlgorithm::EcdsaP256Sha256, message.message()).unwrap();
+    let message = message.finish(&signature);
+    assert!(signer.verify(&message, VerifyOptions::default()).is_ok());
+    let signed = Signed::parse(&message, &Limits::default()).unwrap();
+    assert_eq!((signed.certificates().len(), signed.crls().len()), (1, 0));
+    let skipped = [SkippedChoice::AttributeCertificateV2, SkippedChoice::OtherCertificate, SkippedChoice::OtherRevocationInfo];
+    assert_eq!(signed.skipped(), skipped);
+}
+
+#[test]
+fn digests_of_every_length_are_signed_and_verified_by_their_own_algorithm() {
+    for (key, algorithm, digest) in [
+        (KeyAlgorithm::Rsa2048, SignatureAlgorithm::RsaPkcs1Sha384, DigestAlgorithm::Sha384),
+        (KeyAlgorithm::Rsa2048, SignatureAlgorithm::RsaPssSha512, DigestAlgorithm::Sha512),
+        (KeyAlgorithm::EcP384, SignatureAlgorithm::EcdsaP384Sha384, DigestAlgorithm::Sha384),
+    ] {
+        let signer = signer(key);
+        let message = signer.to_be_signed(algorithm);
+        let signature = sign_now(&*signer.key, algorithm, message.message()).unwrap();
+        let message = message.finish(&signature);
+        let signed = Signed::parse(&message, &Limits::default()).unwrap();
+        let verified = signed.verify(VerifyOptions::default(), &signer.provider).unwrap();
+        let found = verified.single_signer().unwrap();
+        assert_eq!((found.algorithm(), found.digest()), (algorithm, digest));
+    }
+}
