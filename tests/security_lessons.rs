@@ -25,8 +25,11 @@ const CMS_INTEROP: &str = include_str!("cms_interop.rs");
 const WIPING: &str = include_str!("wiping.rs");
 const SECRETS: &str = include_str!("secrets.rs");
 
-/// The lesson, what it is known as, and the beginnings of its tests' names with their files.
-const LESSONS: &[(&str, &str, &[(&str, &str)])] = &[
+/// The beginning of a test's name, and the file that it is in.
+type TestIn = (&'static str, &'static str);
+
+/// The lesson, what it is known as, and its tests.
+const LESSONS: &[(&str, &str, &[TestIn])] = &[
     (
         "ContentInfo without content, outer and inner",
         "CVE-2024-0727",

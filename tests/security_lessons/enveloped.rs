@@ -68,6 +68,11 @@ fn auth_enveloped_parameters_that_the_message_chooses_give_nothing_away() {
         content_info(AUTH_ENVELOPED_DATA, &sequence(&[&integer(&[0]), &tlv(0x31, &[&recipient]), &content, &mac]))
     };
     let gcm = |nonce: &[u8], len: &[u8]| algorithm(AES256_GCM, &sequence(&[&tlv(4, &[nonce]), len]));
+    assert_eq!(
+        open(&message(&gcm(&[9; 12], &integer(&[16])), Some(tag))).unwrap().secret_bytes(),
+        CONTENT,
+        "nothing is wrong with this one"
+    );
     for nonce in [0, 1, 11, 13, 16, 64, 4096] {
         assert!(open(&message(&gcm(&vec![9; nonce], &integer(&[16])), Some(tag))).is_err(), "a nonce of {nonce} bytes");
     }
