@@ -43,13 +43,15 @@ impl Default for Limits {
 
 /// The limit that an input ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("limit exceeded: {what} is limited to {limit}; raise `Limits::{what}` if you trust the input")]
+#[error("limit exceeded: {what} is limited to {limit} and the input needs {needed} or more; raise `Limits::{what}` if you trust the input")]
 #[non_exhaustive]
 pub struct LimitExceeded {
     /// The field of [`Limits`].
     pub what: &'static str,
     /// Its value.
     pub limit: u64,
+    /// What the input was found to need when it was refused; it may need more in the end.
+    pub needed: u64,
 }
 
 /// What is left of a [`Limits`] while one input is read. Every cost is charged before it is paid.
@@ -76,7 +78,11 @@ macro_rules! charge {
                     self.$field = sum;
                     Ok(())
                 }
-                _ => Err(LimitExceeded { what: stringify!($field), limit: self.limits.$field as u64 }),
+                _ => Err(LimitExceeded {
+                    what: stringify!($field),
+                    limit: self.limits.$field as u64,
+                    needed: (self.$field as u64).saturating_add(count as u64),
+                }),
             }
         }
     };
@@ -140,7 +146,7 @@ impl Budget {
 }
 
 fn at_most(what: &'static str, value: u64, limit: u64) -> Result<(), LimitExceeded> {
-    if value <= limit { Ok(()) } else { Err(LimitExceeded { what, limit }) }
+    if value <= limit { Ok(()) } else { Err(LimitExceeded { what, limit, needed: value }) }
 }
 
 #[cfg(test)]
@@ -151,7 +157,7 @@ mod tests {
     fn the_sum_of_kdf_work_is_what_is_limited() {
         let mut budget = Budget::new(&Limits { kdf_iterations: 100, ..Limits::default() });
         assert!(budget.charge_kdf(60).is_ok());
-        assert_eq!(budget.charge_kdf(60), Err(LimitExceeded { what: "kdf_iterations", limit: 100 }));
+        assert_eq!(budget.charge_kdf(60), Err(LimitExceeded { what: "kdf_iterations", limit: 100, needed: 120 }));
         assert!(budget.charge_kdf(40).is_ok());
         assert!(budget.charge_kdf(u64::MAX).is_err());
     }

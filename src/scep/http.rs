@@ -157,7 +157,8 @@ pub(crate) fn operation(request: Request, max_message: usize) -> Result<Operatio
     if request.method == Method::Other {
         return Err(HttpError::MethodNotAllowed);
     }
-    let too_long = || HttpError::TooLong(LimitExceeded { what: "input_bytes", limit: max_message as u64 });
+    let len = request.raw_query.len().max(request.body.len()) as u64;
+    let too_long = move || HttpError::TooLong(LimitExceeded { what: "input_bytes", limit: max_message as u64, needed: len });
     // Base64 grows by a third, percent escapes by three at most, line breaks by a little: what is longer cannot hold a message in bounds.
     if request.raw_query.len() > max_message.saturating_mul(5).saturating_add(4_096) {
         return Err(too_long());

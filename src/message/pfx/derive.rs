@@ -21,12 +21,12 @@ pub(super) fn iterations(stated: u64, budget: &Budget) -> Result<u32, PfxError> 
         return Err(PfxError::Damaged("an iteration count is zero"));
     }
     // Beyond u32 it is beyond every sensible limit as well.
-    u32::try_from(stated).map_err(|_| over(budget))
+    u32::try_from(stated).map_err(|_| over(stated, budget))
 }
 
-fn over(budget: &Budget) -> PfxError {
+fn over(stated: u64, budget: &Budget) -> PfxError {
     let mut probe = Budget::new(budget.limits());
-    match probe.charge_kdf(u64::MAX) {
+    match probe.charge_kdf(stated) {
         Err(limit) => limit.into(),
         Ok(()) => PfxError::Damaged("an iteration count is out of range"),
     }
