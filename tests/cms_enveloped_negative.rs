@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use intune_connector::crypto::{
-    AeadAlgorithm, CryptoError, CryptoProvider, DecryptionKey, DigestAlgorithm, KeyTransportAlgorithm as Transport, Pbkdf2, UnwrapError,
-    UnwrapRequest,
+    AeadAlgorithm, ContentCipherAlgorithm as Cipher, CryptoError, CryptoProvider, DecryptionKey, DigestAlgorithm,
+    KeyTransportAlgorithm as Transport, Pbkdf2, UnwrapError, UnwrapRequest,
 };
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
@@ -407,4 +407,45 @@ fn other_content_types_are_told_by_name() {
         let error = decrypt_encrypted_data(&message, &kek(), LegacyCiphers::Refuse, &provider(), &Limits::default()).unwrap_err();
         assert!(matches!(error, CmsError::ContentType(_)), "{error}");
     }
+}
+
+#[test]
+fn what_stands_around_the_content_does_not_hinder_it() {
+    // As Bouncy Castle streams it: indefinite lengths, the ciphertext in chunks; with originatorInfo and unprotectedAttrs.
+    fn indefinite(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        [&[tag, 0x80][..], &parts.concat(), &[0, 0]].concat()
+    }
+    let provider = provider();
+    let ciphertext = provider.content_cipher().unwrap().encrypt(Cipher::Aes128Cbc, &[8; 16], &[7; 16], &[b'x'; 100]).unwrap();
+    let wrapped = provider.key_wrap().unwrap().wrap(kek().secret_bytes(), &[8; 16]).unwrap();
+    let root = pki::root(&provider, "CA");
+    let originator = tlv(0xa0, &[&tlv(0xa0, &[&root.certificate])]);
+    let chunks: Vec<Vec<u8>> = ciphertext.chunks(30).map(|chunk| tlv(4, &[chunk])).collect();
+    let chunks = indefinite(0xa0, &chunks.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let info = indefinite(0x30, &[&tlv(6, &[DATA]), &cbc(), &chunks]);
+    let attributes = tlv(0xa1, &[&tlv(0x30, &[&tlv(6, &[CONTENT_TYPE]), &tlv(0x31, &[&tlv(6, &[DATA])])])]);
+    let recipients = indefinite(0x31, &[&kekri(&algorithm(AES128_WRAP, &[]), &wrapped)]);
+    let data = indefinite(0x30, &[&[2, 1, 2], &originator, &recipients, &info, &attributes]);
+    let message = indefinite(0x30, &[&tlv(6, &[ENVELOPED]), &indefinite(0xa0, &[&data])]);
+    assert_eq!(opening(&message).decrypt_with_kek(b"k", &kek(), &provider).unwrap().secret_bytes(), [b'x'; 100]);
+}
+
+#[test]
+fn authenticated_attributes_are_part_of_what_is_authenticated() {
+    let provider = provider();
+    let attributes = tlv(0x30, &[&tlv(6, &[CONTENT_TYPE]), &tlv(0x31, &[&tlv(6, &[ENVELOPED])])]);
+    let seal = |aad: &[u8]| provider.aead().unwrap().seal(AeadAlgorithm::Aes128Gcm, &[8; 16], &[1; 12], aad, CONTENT).unwrap();
+    let wrapped = provider.key_wrap().unwrap().wrap(kek().secret_bytes(), &[8; 16]).unwrap();
+    let gcm = algorithm(AES128_GCM, &tlv(0x30, &[&tlv(4, &[&[1; 12]]), &[2, 1, 16]]));
+    let open = |aad: &[u8]| {
+        let sealed = seal(aad);
+        let (ciphertext, tag) = sealed.split_at(CONTENT.len());
+        let wrap = kekri(&algorithm(AES128_WRAP, &[]), &wrapped);
+        let message = auth_enveloped(&wrap, &info(ENVELOPED, &gcm, ciphertext), &tlv(0xa1, &[&attributes]), &tlv(4, &[tag]));
+        opening(&message).decrypt_with_kek(b"k", &kek(), &provider)
+    };
+    // RFC 5083 section 2.2: the DER of the attributes under the tag of a SET.
+    assert_eq!(open(&tlv(0x31, &[&attributes])).unwrap().secret_bytes(), CONTENT);
+    assert!(matches!(open(&tlv(0xa1, &[&attributes])), Err(CmsError::Decryption)));
+    assert!(matches!(open(&[]), Err(CmsError::Decryption)));
 }
