@@ -20,6 +20,8 @@ use intune_connector::message::crl::Crl;
 use intune_connector::message::csr::Csr;
 use intune_connector::message::enveloped::Opening;
 use intune_connector::message::pfx::{self, PfxErrorKind, PfxPasswords};
+use intune_connector::message::private_key;
+use intune_connector::message::public_key::RsaPublicKey;
 use intune_connector::message::scep::ScepRequest;
 use intune_connector::message::signed::{LegacyDigests, Signed, VerifyOptions};
 use intune_connector::secret::{Password, PrivateKeyPkcs8};
@@ -107,6 +109,9 @@ fn all_readers(input: &[u8], limits: &Limits, provider: &CryptoProvider) {
     let _ = Opening::parse(input, limits).map(|opening| opening.recipients().len());
     let _ = Signed::parse(input, limits).map(|signed| signed.verify(VerifyOptions::default(), provider).is_ok());
     let _ = ScepRequest::parse(input, LegacyDigests::AllowSha1, provider, limits);
+    let _ = Opening::parse(input, limits).and_then(|opening| opening.decrypt_with_password(&password, provider));
+    let _ = private_key::read(input, Some(&password), provider, limits);
+    let _ = RsaPublicKey::read(input);
     let _ = Certificate::from_der(input, limits);
     let _ = Csr::from_der(input, limits);
     let _ = Crl::from_der(input, limits);
@@ -334,6 +339,30 @@ fn iterations_are_summed_over_safes_and_attempts() {
     let (result, cost) = opened_cost(&around_safes(&safe(700_000)));
     assert_eq!(result, Err(PfxErrorKind::WrongPasswordOrDamaged));
     assert!((700_000..=Limits::default().kdf_iterations).contains(&cost.work), "{cost:?}");
+}
+
+#[test]
+fn password_recipients_and_encrypted_keys_are_charged_before_they_are_derived() {
+    const PWRI_KEK: &[u8] = &[6, 11, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 3, 9];
+    let cipher = sequence(&[AES_256_CBC, &tlv(4, &[0; 16])]);
+    let parameters = |iterations: u32| sequence(&[&tlv(4, &[1; 8]), &tlv(2, &iterations.to_be_bytes())]);
+    let recipient = |iterations: u32| {
+        let derivation = tlv(0xa0, &[PBKDF2, &parameters(iterations)].concat());
+        tlv(0xa3, &[&[2, 1, 0][..], &derivation, &sequence(&[PWRI_KEK, &cipher]), &tlv(4, &[0; 48])].concat())
+    };
+    for (iterations, times) in [(5_000_001, 1), (0x7fff_ffff, 1), (100_000, 64), (78_126, 64)] {
+        let recipients = tlv(0x31, &recipient(iterations).repeat(times));
+        let encrypted = sequence(&[DATA, &cipher, &tlv(0x80, &[0; 32])]);
+        let message = content(ENVELOPED_DATA, &sequence(&[&[2, 1, 3], &recipients, &encrypted]));
+        assert!(Opening::parse(&message, &Limits::default()).is_ok(), "{iterations} {times}");
+        let ((), cost) = measure(|provider| all_readers(&message, &Limits::default(), provider));
+        assert_eq!((excess(cost), cost.work), (None, 0), "{iterations} {times}");
+        let scheme = sequence(&[PBES2, &sequence(&[&sequence(&[PBKDF2, &parameters(iterations)]), &cipher])]);
+        let key = sequence(&[&scheme, &tlv(4, &[0; 64])]);
+        let (_, cost) =
+            measure(|provider| private_key::read(&key, Some(&Password::from("password")), provider, &Limits::default()).is_err());
+        assert!(times > 1 || cost.work == 0, "{iterations}: {cost:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod pki;
 
 use std::sync::{Arc, OnceLock};
 
-use intune_connector::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm, sign_now, unwrap_now};
+use intune_connector::crypto::{AeadAlgorithm, ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm, sign_now, unwrap_now};
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::enveloped::{EnvelopeBuilder, LegacyCiphers, Opening};
@@ -20,7 +20,7 @@ use intune_connector::message::pfx::{
 use intune_connector::message::private_key;
 use intune_connector::message::reencrypt::reencrypt_pfx;
 use intune_connector::message::signed::{Signed, SignedBuilder, SignedContent, VerifyOptions};
-use intune_connector::secret::{Password, PrivateKeyPkcs8};
+use intune_connector::secret::{Password, PrivateKeyPkcs8, SecretBytes};
 use intune_connector::terms::KeyAlgorithm;
 use pki::Identity;
 use proptest::prelude::*;
@@ -301,6 +301,44 @@ proptest! {
         let key = provider.decryption_keys().unwrap().load(&leaf.key).unwrap();
         let found = opening.finish(unwrap_now(&*key, &request), provider).unwrap();
         prop_assert_eq!(found.secret_bytes(), content);
+    }
+
+    #[test]
+    fn every_kind_of_recipient_reads_what_was_put_in_and_no_other_does(
+        content in any_bytes(2_000),
+        cipher in select(vec![Ok(ContentCipherAlgorithm::Aes128Cbc), Ok(ContentCipherAlgorithm::Aes256Cbc), Err(AeadAlgorithm::Aes128Gcm), Err(AeadAlgorithm::Aes192Gcm), Err(AeadAlgorithm::Aes256Gcm)]),
+        password in any_text(),
+        (identifier, kek) in (any_bytes(40), select(vec![16, 24, 32_usize]).prop_flat_map(|len| proptest::collection::vec(any::<u8>(), len))),
+    ) {
+        let pool = pool();
+        let (provider, limits) = (&*pool.provider, Limits::default());
+        let certificates = pool.leaves.iter().map(|leaf| Certificate::from_der(&leaf.certificate, &limits).unwrap()).collect::<Vec<_>>();
+        let (kek, typed) = (SecretBytes::new(kek), Password::from(password.as_str()));
+        let transport = KeyTransportAlgorithm::RsaOaepSha256;
+        let builder = match cipher {
+            Ok(cipher) => EnvelopeBuilder::new(cipher, transport),
+            Err(cipher) => EnvelopeBuilder::authenticated(cipher, transport),
+        };
+        let builder = certificates.iter().fold(builder, EnvelopeBuilder::recipient);
+        let message = builder.kek_recipient(&identifier, &kek).password_recipient(&typed, 100).build(&content, provider).unwrap();
+        let parse = || Opening::parse(&message, &limits).unwrap();
+        for (leaf, certificate) in pool.leaves.iter().zip(&certificates) {
+            let mut opening = parse();
+            let request = opening.unwrap_request(certificate, provider).unwrap();
+            let key = provider.decryption_keys().unwrap().load(&leaf.key).unwrap();
+            let found = opening.finish(unwrap_now(&*key, &request), provider).unwrap();
+            prop_assert_eq!(found.secret_bytes(), &content[..]);
+        }
+        let found = parse().decrypt_with_kek(&identifier, &kek, provider).unwrap();
+        prop_assert_eq!(found.secret_bytes(), &content[..]);
+        let found = parse().decrypt_with_password(&typed, provider).unwrap();
+        prop_assert_eq!(found.secret_bytes(), &content[..]);
+        let other = SecretBytes::new(kek.secret_bytes().iter().map(|byte| byte ^ 1).collect());
+        let wrong = Password::from(format!("{password}x"));
+        for outcome in [parse().decrypt_with_kek(&identifier, &other, provider), parse().decrypt_with_password(&wrong, provider)] {
+            // Without authentication one in 256 ends in noise.
+            prop_assert!(outcome.map_or(true, |noise| cipher.is_ok() && noise.secret_bytes() != content));
+        }
     }
 
     #[test]

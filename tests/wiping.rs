@@ -18,18 +18,21 @@ mod support;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use intune_connector::crypto::{AeadAlgorithm, ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm, unwrap_now};
-use intune_connector::limits::Limits;
+use intune_connector::crypto::{
+    AeadAlgorithm, ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm, UnwrapError, sign_now, unwrap_now,
+};
+use intune_connector::limits::{Budget, Limits};
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::enveloped::{EnvelopeBuilder, LegacyCiphers, Opening, decrypt_encrypted_data};
 use intune_connector::message::pfx::{
-    self, Pbes2Cipher, PfxBuilder, PfxDigest, PfxEncryption, PfxIdentity, PfxIntegrity, PfxPasswords, PfxProfile, PfxProtection,
-    WindowsKeyUsage,
+    self, OpenOptions, Pbes2Cipher, PfxBuilder, PfxDigest, PfxEncryption, PfxIdentity, PfxIntegrity, PfxOpening, PfxPasswords, PfxProfile,
+    PfxProtection, WindowsKeyUsage,
 };
 use intune_connector::message::private_key;
 use intune_connector::message::reencrypt::{
     LegacyPadding, PasswordOpening, Recipient, encrypt_password, password_envelope, reencrypt, reencrypt_pfx,
 };
+use intune_connector::message::signed::{SignedBuilder, SignedContent};
 use intune_connector::secret::{Password, PrivateKeyPkcs8, SecretBytes};
 use intune_connector::terms::{KeyAlgorithm, PaddingScheme};
 use pki::Identity;
@@ -188,6 +191,45 @@ fn files_of_several_keys_and_secrets_leave_nothing_when_they_are_written_again()
     }
 }
 
+#[test]
+fn opening_files_of_public_keys_leaves_nothing() {
+    let (root, leaf) = identity(KeyAlgorithm::Rsa2048);
+    let certificates = [&leaf.certificate, &root.certificate].map(|der| Certificate::from_der(der, &Limits::default()).unwrap());
+    const WALLET: &[u8] = b"a planted secret of a wallet";
+    plant("a secret bag", WALLET);
+    let clear = secret_in_clear(WALLET);
+    // From the AuthenticatedSafe on, the file in clear is what is enveloped; the bags stand in its last bytes.
+    let bags = &clear[clear.len() - bags_len(WALLET)..];
+    leaves_nothing("signed and enveloped", |provider| {
+        let envelope = EnvelopeBuilder::default().recipient(&certificates[0]).build(bags, provider).unwrap();
+        let safes = [&[0x30, 0x82][..], &u16::try_from(envelope.len()).unwrap().to_be_bytes(), &envelope].concat();
+        let unsigned = SignedBuilder::new(SignedContent::Attached(&safes))
+            .certificate(&root.certificate)
+            .to_be_signed(&certificates[1], pki::algorithm_of(&*root.signer), provider)
+            .unwrap();
+        let signature = sign_now(&*root.signer, unsigned.algorithm(), unsigned.message()).unwrap();
+        let signed = [&[2, 1, 3][..], &unsigned.finish(&signature)].concat();
+        let file = [&[0x30, 0x82][..], &u16::try_from(signed.len()).unwrap().to_be_bytes(), &signed].concat();
+        let options = OpenOptions::new(None).signers(&certificates[1..]);
+        let key = provider.decryption_keys().unwrap().load(&leaf.key).unwrap();
+        let mut budget = Budget::new(&Limits::default());
+        for rejected in [false, true] {
+            let mut opening = PfxOpening::parse(&file, &options, provider, &mut budget).unwrap();
+            let requests = opening.unwrap_requests(&certificates[0], provider).unwrap();
+            let answer = |request| if rejected { Err(UnwrapError::Rejected) } else { unwrap_now(&*key, request) };
+            let opened = opening.finish(requests.iter().map(answer).collect(), provider, &mut budget);
+            assert_eq!(opened.is_ok(), !rejected);
+            assert!(opened.is_err() || opened.unwrap().contents().others.len() == 1);
+        }
+    });
+}
+
+/// How long the SafeContents of [`secret_in_clear`] are.
+fn bags_len(secret: &[u8]) -> usize {
+    // SafeContents, SafeBag, type, [0], SecretBag, type, [0], OCTET STRING.
+    2 + 2 + 13 + 2 + 2 + 5 + 2 + 2 + secret.len()
+}
+
 /// A file without MAC that holds one secret bag in clear.
 fn secret_in_clear(secret: &[u8]) -> Vec<u8> {
     const DATA: [u8; 11] = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
@@ -281,8 +323,7 @@ fn envelopes_leave_nothing() {
                     let opening = Opening::parse(&message, &Limits::default()).unwrap();
                     let mut opening = opening.legacy_ciphers(LegacyCiphers::AllowTripleDes);
                     let request = opening.unwrap_request(&certificate, provider).unwrap();
-                    let unwrapped =
-                        if rejected { Err(intune_connector::crypto::UnwrapError::Rejected) } else { unwrap_now(&*key, &request) };
+                    let unwrapped = if rejected { Err(UnwrapError::Rejected) } else { unwrap_now(&*key, &request) };
                     opening.finish(unwrapped, provider)
                 };
                 assert_eq!(open(false).unwrap().secret_bytes(), content);
