@@ -84,11 +84,14 @@ impl Pbkdf2 for OneRound {
     }
 }
 
+/// DER, friendlyName, localKeyId.
+type Named = (Vec<u8>, Option<String>, Option<Vec<u8>>);
+
 /// What is compared: everything that a caller gets.
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Snapshot {
-    keys: Vec<(Vec<u8>, Option<String>, Option<Vec<u8>>)>,
-    certificates: Vec<(Vec<u8>, Option<String>, Option<Vec<u8>>)>,
+    keys: Vec<Named>,
+    certificates: Vec<Named>,
     others: Vec<(OtherBagKind, Vec<u8>)>,
 }
 
@@ -244,7 +247,7 @@ fn reencrypted(opened: &OpenedPfx, model: &Snapshot, choices: &mut Choices<'_>) 
         Ok(again) => {
             let again = pfx::open(again.pfx.secret_bytes(), &password, cheap(), &Limits::default()).expect("what is written opens");
             let found = Snapshot::of(again.contents());
-            let sorted = |all: &[(Vec<u8>, Option<String>, Option<Vec<u8>>)]| {
+            let sorted = |all: &[Named]| {
                 let mut all = all.iter().map(|(der, ..)| der.clone()).collect::<Vec<_>>();
                 all.sort();
                 all
