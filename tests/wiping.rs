@@ -434,3 +434,29 @@ fn importing_keys_in_every_form_leaves_nothing() {
     }
     assert!(read >= 5, "the seeds hold private keys: {read}");
 }
+
+#[test]
+fn the_numbers_of_a_key_blob_are_wiped_in_either_byte_order() {
+    recorder::clear();
+    let seed = |name: &str| std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/keys").join(name)).unwrap();
+    // A stretch of each secret number, in the order of the blob and in that of machine words.
+    let blob = seed("rsa.rsa3");
+    for (start, len) in [(283, 128), (411, 128), (539, 128), (667, 128), (795, 128), (923, 256)] {
+        let stretch = &blob[start + len / 2..start + len / 2 + 12];
+        recorder::plant_exactly("a number of an RSA key", stretch);
+        recorder::plant_exactly("a number of an RSA key, reversed", &stretch.iter().rev().copied().collect::<Vec<_>>());
+    }
+    for file in ["rsa.rsa2", "rsa.rsa3", "rsa.capi"] {
+        let bytes = seed(file);
+        let mut inconsistent = bytes.clone();
+        if let Some(byte) = inconsistent.last_mut() {
+            *byte ^= 2;
+        }
+        leaves_nothing(file, |provider| {
+            let limits = Limits::default();
+            let key = private_key::read(&bytes, None, provider, &limits).unwrap();
+            let _ = private_key::to_cng_full_private_blob(&key);
+            let _ = private_key::read(&inconsistent, None, provider, &limits);
+        });
+    }
+}

@@ -48,6 +48,7 @@ fn opened(page: &mut Page, file: &str, report: &Value) {
         page.field("kind", &format!("{} ({}), {} bytes, kept but not used", text(&other["kind"]), text(&other["oid"]), other["length"]));
     }
     match &report["mac"] {
+        Value::Null if report["integrity"] == "signature" => page.line("MAC: none, but a signature: verified"),
         Value::Null => page.line("MAC: none"),
         mac => {
             let kind = if mac["pbmac1"] == true { "PBMAC1 with " } else { "" };

@@ -42,6 +42,11 @@ pub(crate) fn opened(opened: &OpenedPfx) -> Value {
             "length": other.value.len(),
         })).collect::<Vec<_>>(),
         "mac": opened.mac().map(mac_entry),
+        "integrity": match opened {
+            OpenedPfx::MacVerified(_) => "mac",
+            OpenedPfx::SignatureVerified(_) => "signature",
+            _ => "none",
+        },
         "platforms": platforms,
         "notes": notes(opened),
         "trailing_bytes": contents.trailing_bytes,
@@ -246,6 +251,7 @@ fn notes(opened: &OpenedPfx) -> Vec<String> {
         }
     }
     match opened.mac() {
+        None if matches!(opened, OpenedPfx::SignatureVerified(_)) => {}
         None => notes.push(
             "there is no MAC: nothing proves that the file is unchanged, and many devices refuse it; export it again with a password"
                 .to_owned(),
