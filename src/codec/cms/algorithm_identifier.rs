@@ -35,6 +35,17 @@ impl AlgorithmIdentifier {
         Ok(Self { algorithm, parameters })
     }
 
+    /// Reads a value of any tag, such as an implicit one, as one.
+    pub fn from_tlv(value: Tlv<'_>, budget: &mut Budget) -> Result<Self, DerError> {
+        Self::read_value(value, budget)
+    }
+
+    /// Whether both say the same: absent and NULL parameters are alike (RFC 5754 section 2).
+    pub fn is_equivalent(&self, other: &Self) -> bool {
+        let same_parameters = self.parameters == other.parameters || (self.has_no_parameters() && other.has_no_parameters());
+        self.algorithm == other.algorithm && same_parameters
+    }
+
     /// DER.
     pub fn encode(&self) -> Vec<u8> {
         write::algorithm_identifier(&self.algorithm, self.parameters.as_deref().unwrap_or_default())

@@ -18,6 +18,9 @@ pub const MESSAGE_DIGEST: &str = "1.2.840.113549.1.9.4";
 /// id-signingTime
 pub const SIGNING_TIME: &str = "1.2.840.113549.1.9.5";
 
+/// id-aa-CMSAlgorithmProtect (RFC 6211)
+pub const CMS_ALGORITHM_PROTECT: &str = "1.2.840.113549.1.9.52";
+
 /// rsaEncryption
 pub const RSA_ENCRYPTION: &str = "1.2.840.113549.1.1.1";
 /// id-RSAES-OAEP (RFC 4055)

@@ -1,6 +1,8 @@
 //! What depends on the parts of a message that only this crate can put together wrongly.
 
-use super::{CmsError, LegacyDigests, Signed, SignedBuilder, SignedContent, SignedToBeSigned, SkippedChoice, VerifyOptions};
+use super::{
+    CmsError, LegacyDigests, Signed, SignedAttribute, SignedBuilder, SignedContent, SignedToBeSigned, SkippedChoice, VerifyOptions,
+};
 use crate::codec::cms::AlgorithmIdentifier;
 use crate::codec::der::write;
 use crate::crypto::{CryptoProvider, DigestAlgorithm, SignatureAlgorithm, SigningKey, sign_now};
@@ -134,4 +136,47 @@ fn digests_of_every_length_are_signed_and_verified_by_their_own_algorithm() {
         let found = verified.single_signer().unwrap();
         assert_eq!((found.algorithm(), found.digest()), (algorithm, digest));
     }
+}
+
+#[test]
+fn algorithms_that_the_signer_protected_cannot_be_swapped() {
+    let signer = signer(KeyAlgorithm::EcP256);
+    let sha256 = write::algorithm_identifier(&oid(DigestAlgorithm::Sha256.oid()), &[]);
+    let sha256_null = write::algorithm_identifier(&oid(DigestAlgorithm::Sha256.oid()), &write::null());
+    let sha384 = write::algorithm_identifier(&oid(DigestAlgorithm::Sha384.oid()), &[]);
+    let ecdsa = |number| write::context(1, &[&write::oid(&oid(number))]);
+    let (with_sha256, with_sha384) = (ecdsa("1.2.840.10045.4.3.2"), ecdsa("1.2.840.10045.4.3.3"));
+    for (protection, good) in [
+        (write::sequence(&[&sha256, &with_sha256]), true),
+        (write::sequence(&[&sha256_null, &with_sha256]), true),
+        (write::sequence(&[&sha384, &with_sha256]), false),
+        (write::sequence(&[&sha256, &with_sha384]), false),
+        (write::sequence(&[&sha256]), false),
+        (write::null(), false),
+    ] {
+        let message = SignedBuilder::new(SignedContent::Attached(b"content"))
+            .certificate(signer.certificate.der())
+            .attribute(SignedAttribute::from_der(oid("1.2.840.113549.1.9.52"), protection.clone()))
+            .to_be_signed(&signer.certificate, SignatureAlgorithm::EcdsaP256Sha256, &signer.provider)
+            .unwrap();
+        let signature = sign_now(&*signer.key, SignatureAlgorithm::EcdsaP256Sha256, message.message()).unwrap();
+        assert_eq!(signer.verify(&message.finish(&signature), VerifyOptions::default()).is_ok(), good, "{protection:?}");
+    }
+}
+
+#[test]
+fn content_that_is_no_octet_string_is_hashed_without_its_tag_and_length() {
+    let signer = signer(KeyAlgorithm::EcP256);
+    let inside = write::unsigned(0x5a5a);
+    let builder = SignedBuilder::new(SignedContent::Attached(&inside)).certificate(signer.certificate.der());
+    let message = builder.to_be_signed(&signer.certificate, SignatureAlgorithm::EcdsaP256Sha256, &signer.provider).unwrap();
+    let signature = sign_now(&*signer.key, SignatureAlgorithm::EcdsaP256Sha256, message.message()).unwrap();
+    let mut message = message.finish(&signature);
+    // PKCS#7 1.5 section 9.3: a SEQUENCE with the same content octets has the same digest.
+    let (octets, sequence) = (write::octet_string(&inside), write::sequence(&[&inside]));
+    let at = message.windows(octets.len()).position(|window| window == octets).unwrap();
+    message[at..at + sequence.len()].copy_from_slice(&sequence);
+    assert!(signer.verify(&message, VerifyOptions::default()).is_ok());
+    let signed = Signed::parse(&message, &Limits::default()).unwrap();
+    assert_eq!(signed.unverified_content(), Some(&inside[..]));
 }

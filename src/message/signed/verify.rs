@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::algorithm::signature_algorithm;
 use super::identifies;
-use crate::codec::cms::{ContentInfo, SignedAttributes, SignedData, SignerInfo, oids};
+use crate::codec::cms::{AlgorithmIdentifier, ContentInfo, SignedAttributes, SignedData, SignerInfo, oids};
 use crate::codec::der::{Reader, Rules, Tag, single};
 use crate::crypto::{CryptoError, CryptoProvider, DigestAlgorithm, SignatureAlgorithm};
 use crate::ids::Oid;
@@ -378,6 +378,9 @@ fn check_attributes(signer: &SignerInfo, content_type: &Oid, budget: &mut Budget
         return Err(CmsError::Malformed("contentType is not the type of the content"));
     }
     message_digest(attributes, budget)?;
+    if let Some(protection) = single_value(attributes, &oid(oids::CMS_ALGORITHM_PROTECT))? {
+        check_algorithm_protection(signer, protection, budget)?;
+    }
     if let Some(time) = single_value(attributes, &oid(oids::SIGNING_TIME))? {
         let time = single(time, Rules::Ber, budget)?;
         let digits = match time.tag() {
@@ -391,6 +394,20 @@ fn check_attributes(signer: &SignerInfo, content_type: &Oid, budget: &mut Budget
         }
     }
     Ok(())
+}
+
+/// `CMSAlgorithmProtection` (RFC 6211): the algorithms as the signer saw them, so that nobody swaps the unsigned identifiers.
+fn check_algorithm_protection(signer: &SignerInfo, value: &[u8], budget: &mut Budget) -> Result<(), CmsError> {
+    let mut inner = single(value, Rules::Ber, budget)?.inner()?;
+    let digest = AlgorithmIdentifier::read(&mut inner, budget)?;
+    let signature = inner.expect(Tag::context(1), budget)?;
+    let signature = AlgorithmIdentifier::from_tlv(signature, budget)?;
+    inner.finish()?;
+    if digest.is_equivalent(&signer.digest_algorithm) && signature.is_equivalent(&signer.signature_algorithm) {
+        Ok(())
+    } else {
+        Err(CmsError::Malformed("the algorithms are not those that the signer protected"))
+    }
 }
 
 /// Whether content could be taken for signed attributes: a SET whose first value is a SEQUENCE that starts with an object identifier.
