@@ -19,6 +19,7 @@ mod support;
 
 /// Where the tests of a row are.
 const ENVELOPED: &str = include_str!("security_lessons/enveloped.rs");
+const ENVELOPED_NEGATIVE: &str = include_str!("cms_enveloped_negative.rs");
 const PFX: &str = include_str!("security_lessons/pfx.rs");
 const SIGNED: &str = include_str!("security_lessons/signed.rs");
 const CMS_INTEROP: &str = include_str!("cms_interop.rs");
@@ -48,13 +49,30 @@ const LESSONS: &[(&str, &str, &[TestIn])] = &[
     ("iterations negative, zero, over i64", "seen in peers", &[("iterations_out_of_range", PFX)]),
     ("recursion", "CVE-2018-0739", &[("recursion", PFX), ("recursion", SIGNED)]),
     ("lengths over 2 GiB", "CVE-2026-34180", &[("lengths_over_two_gib", PFX), ("lengths_over_two_gib", SIGNED)]),
-    ("AuthEnvelopedData: IV and tag from the message", "CVE-2025-15467, CVE-2026-34182", &[("auth_enveloped_parameters", ENVELOPED)]),
-    ("PWRI unwrap out of bounds", "CVE-2025-9230, CVE-2026-9076, CVE-2026-42766", &[("password_recipients", ENVELOPED)]),
-    ("KARI and KTRI optional parameters missing", "CVE-2026-28389", &[("optional_parameters_that_are_missing", ENVELOPED)]),
+    (
+        "AuthEnvelopedData: IV and tag from the message",
+        "CVE-2025-15467, CVE-2026-34182",
+        &[("auth_enveloped_parameters", ENVELOPED), ("cve_2025_15467", ENVELOPED_NEGATIVE), ("cve_2026_34182", ENVELOPED_NEGATIVE)],
+    ),
+    (
+        "PWRI unwrap out of bounds",
+        "CVE-2025-9230, CVE-2026-9076, CVE-2026-42766",
+        &[
+            ("password_recipients", ENVELOPED),
+            ("cve_2025_9230", ENVELOPED_NEGATIVE),
+            ("cve_2026_9076", ENVELOPED_NEGATIVE),
+            ("cve_2026_42766", ENVELOPED_NEGATIVE),
+        ],
+    ),
+    (
+        "KARI and KTRI optional parameters missing",
+        "CVE-2026-28389",
+        &[("optional_parameters_that_are_missing", ENVELOPED), ("cve_2026_28389", ENVELOPED_NEGATIVE)],
+    ),
     (
         "RSA PKCS#1 v1.5 oracle over several recipients",
         "CVE-2026-42768, CVE-2019-1563, RUSTSEC-2023-0071",
-        &[("every_failure_inside_the_decryption_is_the_same_value", CMS_INTEROP)],
+        &[("every_failure_inside_the_decryption_is_the_same_value", CMS_INTEROP), ("cve_2019_1563", ENVELOPED_NEGATIVE)],
     ),
     (
         "use after free when verifying",

@@ -165,6 +165,7 @@ impl PrivateKeyKind {
 }
 
 /// The 32 bytes of an X25519 key in PKCS#8 (RFC 8410 section 7), which the backends do not unpack.
+#[cfg(feature = "aws-lc-rs")]
 pub(super) fn x25519_private_key(der: &[u8]) -> Option<&[u8]> {
     let (oid, _, key) = split_pkcs8(der)?;
     if oid == X25519 { whole(key, OCTET_STRING) } else { None }

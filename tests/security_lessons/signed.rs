@@ -180,7 +180,8 @@ fn signed_attributes_must_be_there_once_with_one_right_value() {
     let time = attribute(SIGNING_TIME, &[&tlv(0x17, &[b"260101000000Z"])]);
     assert_eq!(verify(&signed_with(&[&kind, &time, &hash], &[])).unwrap(), CONTENT);
     let other_kind = attribute(CONTENT_TYPE, &[&oid(TST_INFO)]);
-    let refused: [(&str, Vec<&[u8]>, &[u8]); 11] = [
+    type Case<'a> = (&'a str, Vec<&'a [u8]>, &'a [u8]);
+    let refused: [Case<'_>; 11] = [
         ("messageDigest missing", vec![&kind], &[]),
         ("messageDigest unsigned", vec![&kind], &hash),
         ("messageDigest signed and unsigned", vec![&kind, &hash], &hash),
