@@ -110,8 +110,6 @@ fn all_readers(input: &[u8], limits: &Limits, provider: &CryptoProvider) {
     let _ = Signed::parse(input, limits).map(|signed| signed.verify(VerifyOptions::default(), provider).is_ok());
     let _ = ScepRequest::parse(input, LegacyDigests::AllowSha1, provider, limits);
     let _ = Opening::parse(input, limits).and_then(|opening| opening.decrypt_with_password(&password, provider));
-    let _ = private_key::read(input, Some(&password), provider, limits);
-    let _ = RsaPublicKey::read(input);
     let _ = Certificate::from_der(input, limits);
     let _ = Csr::from_der(input, limits);
     let _ = Crl::from_der(input, limits);
@@ -233,6 +231,34 @@ fn repetitions_in_every_place_are_bounded() {
         for (place, input) in places {
             within_bounds(&format!("{what} in {place}"), |provider| all_readers(&input, &Limits::default(), provider));
         }
+    }
+}
+
+#[test]
+fn what_is_no_key_is_refused_as_one_within_bounds() {
+    let integers = tlv(2, &[0x7f; 60]);
+    let boundaries: [&[u8]; 6] =
+        [b"-----", b"-----BEGIN ", b"-----BEGIN A-----\n", b"-----BEGIN A-----\n-----END A-----\n", b"-----END A-----\n", b"A: b\n"];
+    let mut inputs = boundaries.map(fill).to_vec();
+    inputs.extend(boundaries.map(|unit| [b"-----BEGIN PRIVATE KEY-----\n", &fill(unit)[..], b"\n-----END PRIVATE KEY-----\n"].concat()));
+    inputs.extend(repeated().iter().map(|(_, unit)| sequence(&[&[2, 1, 0], &fill(unit)])));
+    inputs.extend([sequence(&[&[2, 1, 0], &fill(&integers)]), sequence(&[&[2, 1, 0], &tlv(2, &[0x7f; (1 << 20) - 100])])]);
+    // A key blob: how long its numbers are stands in its head.
+    let head = |magic: &[u8; 4], sizes: [u32; 5]| [&magic[..], &sizes.map(u32::to_le_bytes).concat()].concat();
+    for sizes in
+        [[u32::MAX; 5], [4 << 20, 3, 512 << 10, 256 << 10, 256 << 10], [16_384, 3, 2_048, 1_024, 1_024], [8_000_000, 4, 1_000_000, 0, 0]]
+    {
+        for magic in [b"RSA1", b"RSA2", b"RSA3"] {
+            inputs.push([head(magic, sizes), vec![0x7f; (1 << 20) - 100]].concat());
+            inputs.push([head(magic, sizes), vec![0x7f; 9_219]].concat());
+        }
+    }
+    for input in inputs {
+        let start = input[..input.len().min(40)].to_vec();
+        within_bounds(&format!("{start:02x?}"), |provider| {
+            assert!(private_key::read(&input, Some(&Password::from("password")), provider, &Limits::default()).is_err());
+            let _ = RsaPublicKey::read(&input);
+        });
     }
 }
 
