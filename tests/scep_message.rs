@@ -5,11 +5,13 @@ mod cms_support;
 mod support;
 
 use std::process::Command;
+use std::sync::Arc;
 
 use cms_support::Party;
 use futures_util::FutureExt as _;
 use intune_connector::crypto::{
-    ContentCipherAlgorithm as Cipher, CryptoProvider, KeyTransportAlgorithm as Transport, SignatureAlgorithm, sign_now, unwrap_now,
+    ContentCipherAlgorithm as Cipher, CryptoError, CryptoProvider, DigestAlgorithm, KeyTransportAlgorithm as Transport, SignatureAlgorithm,
+    SignatureVerification, sign_now, unwrap_now,
 };
 use intune_connector::ids::TransactionId;
 use intune_connector::limits::Limits;
@@ -259,6 +261,31 @@ fn a_damaged_request_is_not_verified_and_its_envelope_not_looked_at() {
         }
     }
     assert!(refused > message.len() / step / 2, "{refused}");
+}
+
+/// Takes every signature for good: whose it is is not asked here.
+#[derive(Debug)]
+struct Credulous;
+
+impl SignatureVerification for Credulous {
+    fn verify(&self, _: SignatureAlgorithm, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), CryptoError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn sha1_under_the_signature_shows_in_the_digest_although_the_content_has_another() {
+    let Some(setup) = setup() else { return };
+    let (mut message, _) = setup.request(&PkiRequestBuilder::pkcs_req(transaction(b"T1"), b"a request"));
+    // rsaEncryption in the SignerInfo, the last one, becomes sha1WithRSAEncryption.
+    let rsa_encryption = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+    let at = message.windows(9).rposition(|window| window == rsa_encryption).unwrap();
+    let provider = setup.provider.clone().with_verification(Arc::new(Credulous));
+    let parse = |message: &[u8], legacy| ScepRequest::parse(message, legacy, &provider, &Limits::default());
+    assert_eq!(parse(&message, LegacyDigests::AllowSha1).unwrap().digest(), DigestAlgorithm::Sha256);
+    message[at + 8] = 5;
+    assert_eq!(parse(&message, LegacyDigests::AllowSha1).unwrap().digest(), DigestAlgorithm::Sha1);
+    assert!(parse(&message, LegacyDigests::Refuse).is_err());
 }
 
 #[test]

@@ -46,7 +46,8 @@ impl ScepRequest {
             message_type,
             transaction: attributes.transaction()?,
             sender_nonce: attributes.nonce(oids::SENDER_NONCE, "senderNonce")?.ok_or(ScepMessageError::Attribute("senderNonce"))?,
-            digest: signer.digest(),
+            // The two may differ: what is weak counts.
+            digest: signer.algorithm().digest().filter(|digest| *digest == DigestAlgorithm::Sha1).unwrap_or(signer.digest()),
             envelope: verified.content().to_vec(),
             signer: signer.certificate().clone(),
         })
@@ -82,7 +83,7 @@ impl ScepRequest {
         &self.signer
     }
 
-    /// The digest under the signature, so that the answer can use the same.
+    /// The digest under the signature, so that the answer can use the same; SHA-1 when it is over the content or over the attributes.
     #[must_use]
     pub fn digest(&self) -> DigestAlgorithm {
         self.digest
