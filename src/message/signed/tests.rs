@@ -5,7 +5,7 @@ use super::{
 };
 use crate::codec::cms::AlgorithmIdentifier;
 use crate::codec::der::write;
-use crate::crypto::{CryptoProvider, DigestAlgorithm, SignatureAlgorithm, SigningKey, sign_now};
+use crate::crypto::{CryptoError, CryptoProvider, DigestAlgorithm, SignatureAlgorithm, SigningKey, sign_now};
 use crate::ids::SerialNumber;
 use crate::limits::Limits;
 use crate::message::certificate::{Certificate, CertificateBuilder};
@@ -69,6 +69,20 @@ fn sha1_is_asked_about_wherever_it_is() {
         let allowed = VerifyOptions::default().legacy_digests(LegacyDigests::AllowSha1);
         assert!(matches!(signer.verify(&message, allowed), Err(CmsError::Signature)));
     }
+}
+
+#[test]
+fn sha1_over_the_content_is_not_approved_by_fips_under_a_signature_that_is() {
+    let signer = signer(KeyAlgorithm::Rsa2048);
+    let mut message = signer.to_be_signed(SignatureAlgorithm::RsaPkcs1Sha1);
+    message.data.signer_infos[0].signature_algorithm = AlgorithmIdentifier::new(oid("1.2.840.113549.1.1.11"), Some(write::null()));
+    let signature = sign_now(&*signer.key, SignatureAlgorithm::RsaPkcs1Sha256, message.message()).unwrap();
+    let message = message.finish(&signature);
+    let allowed = VerifyOptions::default().legacy_digests(LegacyDigests::AllowSha1);
+    assert!(signer.verify(&message, allowed).is_ok());
+    let restricted = Signer { provider: signer.provider.clone().fips_approved_only(), ..signer };
+    let refused = restricted.verify(&message, allowed);
+    assert!(matches!(refused, Err(CmsError::Crypto(CryptoError::NotApproved { .. }))), "{refused:?}");
 }
 
 #[test]

@@ -218,6 +218,10 @@ impl Signed {
         if sha1 && options.legacy_digests != LegacyDigests::AllowSha1 {
             return Err(CmsError::WeakAlgorithm("SHA-1 (LegacyDigests::AllowSha1)"));
         }
+        if sha1 {
+            // Over the content it carries the signature as much as inside it; the digest slot alone approves SHA-1, for names.
+            provider.permits_signing(SignatureAlgorithm::RsaPkcs1Sha1)?;
+        }
         // The signature may be over another digest than the content's only where attributes hold the latter.
         if signer.signed_attrs.is_none() && algorithm.digest().is_some_and(|signed| signed != digest) {
             return Err(CmsError::Malformed("the signature algorithm and the digest algorithm name different digests"));
