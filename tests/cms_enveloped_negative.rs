@@ -396,6 +396,39 @@ fn a_key_of_the_wrong_kind_is_called_unsuitable_and_nothing_else() {
 }
 
 #[test]
+fn a_message_cannot_have_a_key_asked_for_what_its_certificate_is_not_for() {
+    let (rsa, ec) = (Party::new(KeyAlgorithm::Rsa2048, "CN=rsa"), Party::new(KeyAlgorithm::EcP256, "CN=ec"));
+    // A key agreement that names an RSA certificate, with a sender's key that claims to be RSA too; key transport to an EC one.
+    let claimed = tlv(0xa1, &[&algorithm(RSA_ENCRYPTION, &[5, 0]), &tlv(3, &[&[0], &[4; 65]])]);
+    let keys = tlv(0x30, &[&tlv(0x30, &[&rsa.rid(), &tlv(4, &[&[5; 24]])])]);
+    let scheme = algorithm(STD_DH_SHA256_KDF, &algorithm(AES128_WRAP, &[]));
+    let kari = tlv(0xa1, &[&[2, 1, 3], &tlv(0xa0, &[&claimed]), &scheme, &keys]);
+    let ktri = ec.ktri(&algorithm(RSA_ENCRYPTION, &[5, 0]), &[1; 256]);
+    for (party, recipient) in [(&rsa, &kari), (&ec, &ktri)] {
+        let result = party.open(&enveloped(&[recipient]));
+        assert!(matches!(result, Err(CmsError::NotARecipient)), "{result:?}");
+        assert_eq!(party.asked(), 0);
+    }
+    // It does not hide the recipient that fits either.
+    let ktri = rsa.ktri(&algorithm(RSA_ENCRYPTION, &[5, 0]), &[1; 256]);
+    assert!(matches!(rsa.open(&enveloped(&[&kari, &ktri])), Err(CmsError::Decryption) | Ok(_)));
+    assert_eq!(rsa.asked(), 1);
+}
+
+#[test]
+fn an_authenticated_cipher_that_the_provider_lacks_is_not_called_damage() {
+    let party = Party::new(KeyAlgorithm::Rsa2048, "CN=rsa");
+    let builder = EnvelopeBuilder::authenticated(AeadAlgorithm::Aes192Gcm, Transport::RsaOaepSha256);
+    let message = builder.recipient(&party.certificate).build(CONTENT, &provider()).unwrap();
+    let ring = CryptoProvider::ring_only();
+    let mut opening = opening(&message);
+    let request = opening.unwrap_request(&party.certificate, &ring).unwrap();
+    let key = party.key.unwrap(&request).now_or_never().unwrap();
+    let result = opening.finish(key, &ring);
+    assert!(matches!(result, Err(CmsError::Crypto(CryptoError::Unsupported(_)))), "{result:?}");
+}
+
+#[test]
 fn other_content_types_are_told_by_name() {
     // digestedData, encryptedData, signedAndEnvelopedData, compressedData
     for oid in [&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 5][..], &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 6]] {

@@ -6,7 +6,7 @@ use super::LegacyCiphers;
 use super::algorithm::{AeadCipher, Cipher};
 use crate::codec::cms::{AuthEnvelopedData, EncryptedContentInfo, SignedAttributes, oids};
 use crate::codec::der::{Rules, single};
-use crate::crypto::CryptoProvider;
+use crate::crypto::{CryptoError, CryptoProvider};
 use crate::ids::Oid;
 use crate::limits::{Budget, Limits};
 use crate::message::cms_error::CmsError;
@@ -91,10 +91,13 @@ impl Content {
             (Decryption::Unauthenticated(cipher), None) => cipher.decrypt(&key, &content, provider),
             (Decryption::Authenticated(cipher), Some(Authentication { mac, additional_data })) => {
                 content.extend_from_slice(&mac);
-                provider
-                    .aead()?
-                    .open(cipher.algorithm, key.secret_bytes(), &cipher.nonce, &additional_data, &content)
-                    .map_err(|_| CmsError::Decryption)
+                provider.aead()?.open(cipher.algorithm, key.secret_bytes(), &cipher.nonce, &additional_data, &content).map_err(|error| {
+                    match error {
+                        // An authenticated cipher that the provider lacks, which no key changes.
+                        CryptoError::Unsupported(_) | CryptoError::NotApproved { .. } => CmsError::Crypto(error),
+                        _ => CmsError::Decryption,
+                    }
+                })
             }
             _ => Err(CmsError::Decryption),
         }

@@ -11,6 +11,7 @@ use crate::codec::cms::{AuthEnvelopedData, ContentInfo, EnvelopedData, KeyTransR
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, DecryptionKey, KeyTransportAlgorithm, UnwrapError, UnwrapRequest};
 use crate::ids::Oid;
 use crate::limits::{Budget, Limits};
+use crate::message::algorithm::PublicKeyAlgorithm;
 use crate::message::certificate::Certificate;
 use crate::message::cms_error::{CmsError, rejected_or_unavailable};
 use crate::message::signed::identifies;
@@ -114,7 +115,7 @@ impl Opening {
         let mut budget = Budget::new(&self.limits);
         let found = self.recipient_infos.iter().find_map(|info| match info {
             RecipientInfo::KeyTrans(_) => {
-                let ktri = key_trans(info, recipient)?;
+                let ktri = key_trans(info, recipient).filter(|_| may_decrypt(recipient))?;
                 let request = key_transport(&ktri.key_encryption_algorithm, &mut budget).and_then(|(algorithm, label)| {
                     provider.permits_decryption(algorithm)?;
                     Ok((UnwrapRequest::with_label(algorithm, ktri.encrypted_key.clone(), label), None))
@@ -122,7 +123,8 @@ impl Opening {
                 Some(request)
             }
             RecipientInfo::KeyAgree(kari) => {
-                let key = kari.recipient_encrypted_keys.iter().find(|key| identifies(&key.rid, recipient))?;
+                let named = kari.recipient_encrypted_keys.iter().find(|key| identifies(&key.rid, recipient));
+                let key = named.filter(|_| may_agree(recipient))?;
                 let agreement = Agreement::read(kari, &key.encrypted_key, recipient, provider, &mut budget);
                 Some(agreement.map(|(request, agreement)| (request, Some(agreement))))
             }
@@ -141,8 +143,8 @@ impl Opening {
     /// from content.
     ///
     /// # Errors
-    /// [`CmsError::Decryption`] for every failure but [`CmsError::KeyUnavailable`], which is worth a retry, and
-    /// [`CmsError::KeyUnsuitable`], which is the same for every message.
+    /// [`CmsError::Decryption`] for every failure but [`CmsError::KeyUnavailable`], which is worth a retry, and what is the same whatever
+    /// is encrypted: [`CmsError::KeyUnsuitable`], and [`CmsError::Crypto`] for an algorithm that the provider lacks or may not use.
     pub fn finish(self, unwrapped: Result<SecretBytes, UnwrapError>, provider: &CryptoProvider) -> Result<SecretBytes, CmsError> {
         let Pending { prepared, agreement } = self.pending.ok_or(CmsError::NotARecipient)?;
         let answer = rejected_or_unavailable(unwrapped)?;
@@ -200,6 +202,22 @@ impl Opening {
         }
         self.content.decrypt(&prepared, key.as_ref(), provider)
     }
+}
+
+/// Whether key transport can be for this certificate: a message must not have a key asked for what it is not for.
+fn may_decrypt(recipient: &Certificate) -> bool {
+    use PublicKeyAlgorithm as K;
+    match recipient.public_key_algorithm() {
+        K::RsaPss { .. } | K::EcP256 | K::EcP384 | K::EcP521 | K::Ed25519 => false,
+        K::Other(algorithm) => algorithm.as_str() != oids::X25519,
+        K::Rsa { .. } | K::Unknown => true,
+    }
+}
+
+/// Whether a key agreement can be.
+fn may_agree(recipient: &Certificate) -> bool {
+    use PublicKeyAlgorithm as K;
+    !matches!(recipient.public_key_algorithm(), K::Rsa { .. } | K::RsaPss { .. } | K::Ed25519)
 }
 
 /// The key transport of this certificate's holder.
