@@ -8,6 +8,8 @@ mod kept;
 #[cfg(all(test, feature = "ring", feature = "aws-lc-rs", feature = "legacy-ciphers"))]
 mod tests;
 
+use std::collections::HashSet;
+
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
@@ -193,6 +195,12 @@ impl<'a> PfxBuilder<'a> {
         Ok((file, plan.kept.0))
     }
 
+    /// Everything but the encryption.
+    #[cfg(test)]
+    pub(super) fn plan_for_tests(&self, provider: &CryptoProvider) -> Result<usize, PfxError> {
+        self.plan(provider).map(|plan| plan.certificates.len())
+    }
+
     fn detail(mut self, detail: Detail<'a>) -> Self {
         self.details.push(detail);
         self
@@ -208,7 +216,8 @@ impl<'a> PfxBuilder<'a> {
             provider.digest()?.permits(DigestKdf::Pkcs12)?;
         }
         let identities = self.all_identities()?;
-        let mut draft = Draft { provider, plan: Plan::default(), written: Vec::new() };
+        let leaves = identities.iter().map(|identity| identity.leaf.der.as_ref()).collect();
+        let mut draft = Draft { provider, plan: Plan::default(), written: HashSet::new(), leaves };
         for identity in &identities {
             draft.identity(identity, &identities)?;
         }
@@ -269,7 +278,9 @@ struct Draft<'a> {
     provider: &'a CryptoProvider,
     plan: Plan,
     /// Certificates that the plan holds: each is written once.
-    written: Vec<&'a CertificateDer<'a>>,
+    written: HashSet<&'a [u8]>,
+    /// The certificates of keys, which are written with their keys.
+    leaves: HashSet<&'a [u8]>,
 }
 
 impl<'a> Draft<'a> {
@@ -284,7 +295,7 @@ impl<'a> Draft<'a> {
         };
         self.certificate(&identity.leaf, Some(&local_key_id))?;
         for above in in_order(identity) {
-            if all.iter().all(|other| other.leaf.der != above.der) {
+            if !self.leaves.contains(above.der.as_ref()) {
                 self.certificate(above, None)?;
             }
         }
@@ -333,10 +344,9 @@ impl<'a> Draft<'a> {
     }
 
     fn certificate(&mut self, part: &CertificatePart<'a>, local_key_id: Option<&[u8]>) -> Result<(), PfxError> {
-        if self.written.contains(&part.der) {
+        if !self.written.insert(part.der.as_ref()) {
             return Ok(());
         }
-        self.written.push(part.der);
         let mut attributes = Attributes::default();
         if let Some(id) = local_key_id {
             attributes.local_key_id(id);
@@ -420,10 +430,14 @@ fn check_key(identity: &PfxIdentity<'_>, provider: &CryptoProvider) -> Result<()
 
 /// The chain from the leaf's issuer upwards, as far as names link it; then the rest.
 fn in_order<'i, 'a>(identity: &'i PfxIdentity<'a>) -> Vec<&'i CertificatePart<'a>> {
+    if identity.chain_is_in_order {
+        return identity.chain.iter().collect();
+    }
     let all = core::iter::once(&identity.leaf).chain(&identity.chain);
     let parts = all.map(|part| CertificateParts::find(part.der)).collect::<Vec<_>>();
     // The leaf has index 0 among the parts.
     let linked = pairing::chain_above(0, &parts).into_iter().map(|index| index - 1).collect::<Vec<_>>();
-    let rest = (0..identity.chain.len()).filter(|index| !linked.contains(index));
+    let known = linked.iter().copied().collect::<HashSet<_>>();
+    let rest = (0..identity.chain.len()).filter(|index| !known.contains(index));
     linked.iter().copied().chain(rest).filter_map(|index| identity.chain.get(index)).collect()
 }

@@ -16,8 +16,10 @@ pub(super) struct CertificateParts<'a> {
     pub(super) subject: &'a [u8],
     /// The bits of `subjectPublicKey`.
     pub(super) public_key: &'a [u8],
-    /// The extensions' SEQUENCE contents.
-    extensions: Option<Tlv<'a>>,
+    /// The key identifier of the subject.
+    pub(super) subject_key_identifier: Option<&'a [u8]>,
+    /// The key identifier of the issuer.
+    pub(super) authority_key_identifier: Option<&'a [u8]>,
 }
 
 impl<'a> CertificateParts<'a> {
@@ -38,45 +40,36 @@ impl<'a> CertificateParts<'a> {
         let subject = tbs.field(Tag::SEQUENCE, "subject", budget)?.raw();
         let spki = tbs.field(Tag::SEQUENCE, "subjectPublicKeyInfo", budget)?;
         let public_key = subject_public_key(spki, budget)?;
-        let mut extensions = None;
+        let mut found = Self { issuer, subject, public_key, subject_key_identifier: None, authority_key_identifier: None };
         while !tbs.is_empty() {
             let field = tbs.any(budget)?;
             if field.tag() == Tag::context(3) {
-                extensions = Some(field.inner()?.field(Tag::SEQUENCE, "extensions", budget)?);
+                let extensions = field.inner()?.field(Tag::SEQUENCE, "extensions", budget)?;
+                // What is odd in them leaves the order of the file to decide.
+                let _ = found.key_identifiers(&extensions, budget);
             }
         }
-        Ok(Self { issuer, subject, public_key, extensions })
+        Ok(found)
     }
 
-    /// The key identifier of the subject.
-    pub(super) fn subject_key_identifier(&self) -> Option<&'a [u8]> {
-        const SUBJECT_KEY_IDENTIFIER: &str = "2.5.29.14";
-        let value = self.extension(SUBJECT_KEY_IDENTIFIER)?;
-        let mut budget = Budget::new(&Limits::default());
-        Some(Reader::new(value, Rules::Ber).field(Tag::OCTET_STRING, "keyIdentifier", &mut budget).ok()?.content())
-    }
-
-    /// The key identifier of the issuer.
-    pub(super) fn authority_key_identifier(&self) -> Option<&'a [u8]> {
-        const AUTHORITY_KEY_IDENTIFIER: &str = "2.5.29.35";
-        let value = self.extension(AUTHORITY_KEY_IDENTIFIER)?;
-        let mut budget = Budget::new(&Limits::default());
-        let sequence = Reader::new(value, Rules::Ber).field(Tag::SEQUENCE, "authorityKeyIdentifier", &mut budget).ok()?;
-        Some(sequence.inner().ok()?.field(Tag::context(0), "keyIdentifier", &mut budget).ok()?.content())
-    }
-
-    fn extension(&self, wanted: &str) -> Option<&'a [u8]> {
-        let mut budget = Budget::new(&Limits::default());
-        let mut extensions = self.extensions?.inner().ok()?;
+    /// Both key identifiers, in one pass over the extensions; the first of each counts.
+    fn key_identifiers(&mut self, extensions: &Tlv<'a>, budget: &mut Budget) -> Result<(), DerError> {
+        const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x0e];
+        const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
+        let mut extensions = extensions.inner()?;
         while !extensions.is_empty() {
-            let mut fields = extensions.field(Tag::SEQUENCE, "extension", &mut budget).ok()?.inner().ok()?;
-            let id = fields.field(Tag::OID, "extnID", &mut budget).ok()?.dotted_oid().ok()?;
-            if id == wanted {
-                fields.optional(Tag::BOOLEAN, &mut budget).ok()?;
-                return Some(fields.field(Tag::OCTET_STRING, "extnValue", &mut budget).ok()?.content());
+            let mut fields = extensions.field(Tag::SEQUENCE, "extension", budget)?.inner()?;
+            let id = fields.field(Tag::OID, "extnID", budget)?.oid_octets()?;
+            fields.optional(Tag::BOOLEAN, budget)?;
+            let mut value = Reader::new(fields.field(Tag::OCTET_STRING, "extnValue", budget)?.content(), Rules::Ber);
+            if id == SUBJECT_KEY_IDENTIFIER && self.subject_key_identifier.is_none() {
+                self.subject_key_identifier = value.optional(Tag::OCTET_STRING, budget)?.map(|id| id.content());
+            } else if id == AUTHORITY_KEY_IDENTIFIER && self.authority_key_identifier.is_none() {
+                let mut fields = value.field(Tag::SEQUENCE, "authorityKeyIdentifier", budget)?.inner()?;
+                self.authority_key_identifier = fields.optional(Tag::context(0), budget)?.map(|id| id.content());
             }
         }
-        None
+        Ok(())
     }
 }
 

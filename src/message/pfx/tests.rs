@@ -380,3 +380,37 @@ proptest! {
         }
     }
 }
+
+/// A certificate in shape only, with as many extensions before its key identifiers as it takes to make finding them dear.
+fn laborious_certificate(spki: &[u8], number: u32, subject: &str, issuer: &str) -> Vec<u8> {
+    let extension = |id: &str, value: &[u8]| der::sequence(&[&der::oid(id), &der::octet_string(value)]);
+    let mut extensions = vec![extension("1.2.3", &[]); 300];
+    extensions.push(extension("2.5.29.14", &der::octet_string(&number.to_be_bytes())));
+    extensions.push(extension("2.5.29.35", &der::sequence(&[&der::tlv(0x80, &[b"none"])])));
+    let extensions = der::tlv(ber::context(3), &[&der::sequence(&extensions.iter().map(Vec::as_slice).collect::<Vec<_>>())]);
+    let empty = der::sequence(&[]);
+    let tbs = der::sequence(&[&der::integer(number), &empty, &name(issuer), &empty, &name(subject), spki, &extensions]);
+    der::sequence(&[&tbs])
+}
+
+#[test]
+fn many_keys_and_certificates_under_two_names_are_paired_without_reading_each_once_for_all_others() {
+    let key = key();
+    let loaded = provider().signing_keys().unwrap().load(&key).unwrap();
+    let spki = loaded.public_key();
+    let names = |number: u32| if number.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
+    let certificates = (0..256).map(|number| {
+        let (subject, issuer) = names(number);
+        certificate_bag(&laborious_certificate(spki.as_ref(), number, subject, issuer), &[])
+    });
+    let keys = (0..700).map(|_| bag(oid::KEY_BAG, key.secret_pkcs8_der(), &[]));
+    let bags = certificates.chain(keys).collect::<Vec<_>>().concat();
+    let file = without_mac(&[&der::sequence(&[&bags])]);
+    assert!(file.len() < Limits::default().input_bytes, "{}", file.len());
+    // Minutes where it is quadratic in keys and certificates.
+    let opened = open(&file, "").unwrap();
+    assert_eq!(opened.contents().identities().count(), 700);
+    assert!(opened.contents().identities().all(|identity| identity.chain.len() == 255));
+    let written = PfxBuilder::new(PfxProfile::Modern).contents(opened.contents()).iterations(2_000);
+    assert!(written.plan_for_tests(&provider()).is_ok());
+}

@@ -13,6 +13,8 @@ pub struct PfxIdentity<'a> {
     pub(super) key: KeyPart<'a>,
     pub(super) leaf: CertificatePart<'a>,
     pub(super) chain: Vec<CertificatePart<'a>>,
+    /// As the reader of a file leaves it.
+    pub(super) chain_is_in_order: bool,
     pub(super) local_key_id: Option<&'a [u8]>,
     pub(super) csp_name: Option<&'a str>,
     pub(super) windows_store: Option<WindowsStore>,
@@ -75,6 +77,7 @@ impl<'a> PfxIdentity<'a> {
             key: KeyPart { pkcs8: key, friendly_name: Name::None, kept: None },
             leaf: CertificatePart::bare(certificate),
             chain: Vec::new(),
+            chain_is_in_order: true,
             local_key_id: None,
             csp_name: None,
             windows_store: None,
@@ -92,6 +95,7 @@ impl<'a> PfxIdentity<'a> {
             key: KeyPart::kept(key),
             leaf: CertificatePart::kept(certificate),
             chain: identity.chain.iter().map(|above| CertificatePart::kept(above)).collect(),
+            chain_is_in_order: true,
             local_key_id: key.local_key_id.as_deref().filter(|id| !id.is_empty() && certificate.local_key_id.as_deref() == Some(id)),
             csp_name: None,
             windows_store: None,
@@ -104,6 +108,7 @@ impl<'a> PfxIdentity<'a> {
     #[must_use]
     pub fn chain(mut self, chain: impl IntoIterator<Item = &'a CertificateDer<'a>>) -> Self {
         self.chain = chain.into_iter().map(CertificatePart::bare).collect();
+        self.chain_is_in_order = false;
         self
     }
 
