@@ -14,8 +14,8 @@ pub(super) fn hmac_over_digest(
     let block_len = algorithm.block_len();
     let mut inner = Zeroizing::new([0_u8; 128]);
     if key.len() > block_len {
-        let hashed = digest.digest(algorithm, &[key])?;
-        inner[..hashed.as_ref().len()].copy_from_slice(hashed.as_ref());
+        let hashed = Zeroizing::new(digest.digest(algorithm, &[key])?);
+        inner[..(*hashed).as_ref().len()].copy_from_slice((*hashed).as_ref());
     } else {
         inner[..key.len()].copy_from_slice(key);
     }
@@ -25,8 +25,8 @@ pub(super) fn hmac_over_digest(
     let mut inner_parts = Vec::with_capacity(parts.len() + 1);
     inner_parts.push(&inner[..block_len]);
     inner_parts.extend_from_slice(parts);
-    let inner_digest = digest.digest(algorithm, &inner_parts)?;
-    digest.digest(algorithm, &[&outer[..block_len], inner_digest.as_ref()])
+    let inner_digest = Zeroizing::new(digest.digest(algorithm, &inner_parts)?);
+    digest.digest(algorithm, &[&outer[..block_len], (*inner_digest).as_ref()])
 }
 
 /// PBKDF2 (RFC 8018 section 5.2) over an HMAC slot.
@@ -42,11 +42,11 @@ pub(super) fn pbkdf2_over_hmac(
         return Err(CryptoError::InvalidArgument("PBKDF2 needs at least one iteration"));
     }
     for (index, block) in (1_u32..).zip(out.chunks_mut(prf.output_len())) {
-        let mut u = hmac.hmac(prf, password, &[salt, &index.to_be_bytes()])?;
-        block.copy_from_slice(&u.as_ref()[..block.len()]);
+        let mut u = Zeroizing::new(hmac.hmac(prf, password, &[salt, &index.to_be_bytes()])?);
+        block.copy_from_slice(&(*u).as_ref()[..block.len()]);
         for _ in 1..iterations {
-            u = hmac.hmac(prf, password, &[u.as_ref()])?;
-            for (byte, next) in block.iter_mut().zip(u.as_ref()) {
+            *u = hmac.hmac(prf, password, &[(*u).as_ref()])?;
+            for (byte, next) in block.iter_mut().zip((*u).as_ref()) {
                 *byte ^= next;
             }
         }
