@@ -25,13 +25,18 @@ pub(crate) fn issuer_and_serial(certificate: &Certificate) -> CertificateIdentif
     }
 }
 
+/// Longest issuer in bytes that is compared as a name; real ones have a few hundred. A message has room for 64 signers and 256 certificates,
+/// and each pair with one serial number costs the reading of such a name.
+const LONGEST_NAME: usize = 2048;
+
 /// Whether the identifier names this certificate. Names are compared as bytes first, then as names: some writers recode strings.
 pub(crate) fn identifies(identifier: &CertificateIdentifier, certificate: &Certificate) -> bool {
     match identifier {
         CertificateIdentifier::IssuerAndSerialNumber { issuer, serial } => {
             significant(serial) == significant(certificate.serial_raw())
                 && (issuer == certificate.issuer().as_der()
-                    || super::name::Name::from_der(issuer).is_ok_and(|issuer| issuer.matches(certificate.issuer())))
+                    || issuer.len() <= LONGEST_NAME
+                        && super::name::Name::from_der(issuer).is_ok_and(|issuer| issuer.matches(certificate.issuer())))
         }
         CertificateIdentifier::SubjectKeyIdentifier(key) => certificate.subject_key_identifier() == Some(key.as_slice()),
     }

@@ -2,8 +2,9 @@
 
 use super::{
     CmsError, LegacyDigests, Signed, SignedAttribute, SignedBuilder, SignedContent, SignedToBeSigned, SkippedChoice, VerifyOptions,
+    identifies,
 };
-use crate::codec::cms::AlgorithmIdentifier;
+use crate::codec::cms::{AlgorithmIdentifier, CertificateIdentifier};
 use crate::codec::der::write;
 use crate::crypto::{CryptoError, CryptoProvider, DigestAlgorithm, SignatureAlgorithm, SigningKey, sign_now};
 use crate::ids::SerialNumber;
@@ -23,11 +24,15 @@ struct Signer {
 }
 
 fn signer(algorithm: KeyAlgorithm) -> Signer {
+    signer_named(algorithm, "CN=Signer")
+}
+
+fn signer_named(algorithm: KeyAlgorithm, name: &str) -> Signer {
     let provider = CryptoProvider::aws_lc_rs();
     let key = provider.key_generation().unwrap().generate(algorithm).unwrap();
     let key = provider.signing_keys().unwrap().load(&key).unwrap();
     let now = Timestamp::from_secs(1_800_000_000);
-    let (name, serial) = (Name::parse_cert_str("CN=Signer").unwrap(), SerialNumber::from_be_bytes(&[7]).unwrap());
+    let (name, serial) = (Name::parse_cert_str(name).unwrap(), SerialNumber::from_be_bytes(&[7]).unwrap());
     let builder = CertificateBuilder::new(name, &key.public_key(), now, now.saturating_add(Duration::from_secs(60)), serial);
     let to_be_signed = builder.to_be_signed(key.algorithms()[0]).unwrap();
     let signature = sign_now(&*key, to_be_signed.algorithm(), to_be_signed.message()).unwrap();
@@ -107,6 +112,20 @@ fn pss_without_parameters_or_with_unknown_ones_is_refused_by_name() {
     }
     // An empty SEQUENCE means SHA-1 (RFC 4055 section 3.1), which is asked about.
     assert!(matches!(with(Some(write::sequence(&[]))), CmsError::WeakAlgorithm(_)));
+}
+
+#[test]
+fn an_issuer_is_compared_as_a_name_only_while_that_is_cheap() {
+    for (len, as_name) in [(20, true), (3000, false)] {
+        let issuer = format!("CN={}", "x".repeat(len));
+        let signer = signer_named(KeyAlgorithm::EcP256, &issuer);
+        let identifier = |issuer: &str| CertificateIdentifier::IssuerAndSerialNumber {
+            issuer: Name::parse_cert_str(issuer).unwrap().as_der().to_vec(),
+            serial: signer.certificate.serial_raw().to_vec(),
+        };
+        assert!(identifies(&identifier(&issuer), &signer.certificate));
+        assert_eq!(identifies(&identifier(&issuer.to_uppercase()), &signer.certificate), as_name);
+    }
 }
 
 #[test]
