@@ -217,7 +217,7 @@ impl<'a> PfxBuilder<'a> {
         }
         let identities = self.all_identities()?;
         let leaves = identities.iter().map(|identity| identity.leaf.der.as_ref()).collect();
-        let mut draft = Draft { provider, plan: Plan::default(), written: HashSet::new(), leaves };
+        let mut draft = Draft { provider, plan: Plan::default(), written: HashSet::new(), leaves, local_key_ids: HashSet::new() };
         for identity in &identities {
             draft.identity(identity, &identities)?;
         }
@@ -281,6 +281,8 @@ struct Draft<'a> {
     written: HashSet<&'a [u8]>,
     /// The certificates of keys, which are written with their keys.
     leaves: HashSet<&'a [u8]>,
+    /// The ids that link keys to certificates.
+    local_key_ids: HashSet<Vec<u8>>,
 }
 
 impl<'a> Draft<'a> {
@@ -301,6 +303,7 @@ impl<'a> Draft<'a> {
         }
         let mut attributes = Attributes::default();
         attributes.local_key_id(&local_key_id);
+        self.local_key_ids.insert(local_key_id);
         let mut set = Vec::new();
         if let Some(name) = identity.csp_name {
             attributes.csp_name(name)?;
@@ -324,7 +327,8 @@ impl<'a> Draft<'a> {
         let has_certificate = |index| contents.pairs.iter().any(|pair| pair.key == index);
         for (_, key) in contents.keys.iter().enumerate().filter(|(index, _)| !has_certificate(*index)) {
             let mut attributes = Attributes::default();
-            if let Some(id) = &key.local_key_id {
+            // The id of an identity would link a key to a certificate that is not its own.
+            if let Some(id) = key.local_key_id.as_ref().filter(|id| !self.local_key_ids.contains(*id)) {
                 attributes.local_key_id(id);
             }
             let pkcs8 = Zeroizing::new(key.key.secret_pkcs8_der().to_vec());

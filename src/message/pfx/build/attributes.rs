@@ -13,7 +13,11 @@ const NAME_BEYOND_BMP: &str = "a friendly name or CSP name holds a character bey
 
 /// The attributes of one bag.
 #[derive(Default)]
-pub(super) struct Attributes(Vec<Vec<u8>>);
+pub(super) struct Attributes {
+    encoded: Vec<Vec<u8>>,
+    /// Whether a name was given, written or not.
+    is_named: bool,
+}
 
 impl Attributes {
     pub(super) fn local_key_id(&mut self, id: &[u8]) {
@@ -22,6 +26,7 @@ impl Attributes {
 
     pub(super) fn friendly_name(&mut self, name: &str) -> Result<(), PfxError> {
         self.add(oid::FRIENDLY_NAME, &bmp_string(name)?);
+        self.is_named = true;
         Ok(())
     }
 
@@ -41,18 +46,24 @@ impl Attributes {
         self.add(oid::JAVA_TRUSTED_KEY_USAGE, &der::oid(ANY_EXTENDED_KEY_USAGE));
     }
 
-    /// The attributes of a bag that was read, without those that this writer decides (`set`) and those that it sets anew in any case.
+    /// The attributes of a bag that was read and whose name was given before, without those that this writer decides (`set`) and those that it sets anew in any case.
     pub(super) fn kept(&mut self, attributes: &[PfxAttribute], set: &[&str], kept: &mut Kept) {
         for attribute in attributes {
             let dotted = attribute.oid.as_str();
-            if dotted == oid::FRIENDLY_NAME || dotted == oid::LOCAL_KEY_ID || set.contains(&dotted) {
+            let is_name = dotted == oid::FRIENDLY_NAME;
+            if dotted == oid::LOCAL_KEY_ID || set.contains(&dotted) || (is_name && self.is_named) {
+                continue;
+            }
+            if is_name {
+                // It is of a type that says no name.
+                kept.left_out_attribute(dotted);
                 continue;
             }
             let values = attribute.values.iter().map(|value| normalised(value)).collect::<Option<Vec<_>>>();
             match (oid::encoded(dotted), values) {
                 (Some(id), Some(values)) => {
                     let values = der::set_of(values.iter().map(|value| value.to_vec()).collect());
-                    self.0.push(der::sequence(&[&der::tlv(OID, &[&id]), &values]));
+                    self.encoded.push(der::sequence(&[&der::tlv(OID, &[&id]), &values]));
                 }
                 _ => kept.left_out_attribute(dotted),
             }
@@ -61,6 +72,7 @@ impl Attributes {
 
     /// The name of a bag that was read, where it can be written.
     pub(super) fn kept_name(&mut self, name: &str, kept: &mut Kept) {
+        self.is_named = true;
         match bmp_string(name) {
             Ok(value) => self.add(oid::FRIENDLY_NAME, &value),
             Err(_) if name.is_empty() => {}
@@ -70,12 +82,12 @@ impl Attributes {
 
     /// `bagAttributes SET OF PKCS12Attribute OPTIONAL`: nothing when there is none.
     pub(super) fn encode(self) -> Vec<u8> {
-        if self.0.is_empty() { Vec::new() } else { der::set_of(self.0) }
+        if self.encoded.is_empty() { Vec::new() } else { der::set_of(self.encoded) }
     }
 
     /// A `PKCS12Attribute` with one value, or, when `value` is empty, none.
     fn add(&mut self, id: &str, value: &[u8]) {
-        self.0.push(der::sequence(&[&der::oid(id), &der::tlv(ber::SET, &[value])]));
+        self.encoded.push(der::sequence(&[&der::oid(id), &der::tlv(ber::SET, &[value])]));
     }
 }
 

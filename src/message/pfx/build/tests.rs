@@ -288,6 +288,25 @@ fn all_that_a_file_held_is_written_again_with_its_attributes() {
 }
 
 #[test]
+fn a_lone_key_does_not_keep_the_id_that_links_another_key_to_its_certificate() {
+    let (sample, lone) = (Sample::new(), key());
+    let id = |id: u8| attribute(oid::LOCAL_KEY_ID, &der::octet_string(&[id]));
+    for (lone_id, expected) in [(1, None), (2, Some(vec![2]))] {
+        let bags = [
+            bag(oid::KEY_BAG, lone.secret_pkcs8_der(), &id(lone_id)),
+            bag(oid::KEY_BAG, sample.key.secret_pkcs8_der(), &id(1)),
+            certificate_bag(&sample.chain[0], &id(1)),
+        ];
+        let read = open(&without_mac(&[&der::sequence(&[&bags.concat()])]), "").unwrap();
+        let file = build(&PfxBuilder::new(cheap()).contents(read.contents()));
+        let written = open(file.secret_bytes(), "hunter2").unwrap();
+        let keys = &written.contents().keys;
+        assert_eq!((&keys[0].local_key_id, &keys[1].local_key_id), (&Some(vec![1]), &expected));
+        assert_eq!(keys[1].key.secret_pkcs8_der(), lone.secret_pkcs8_der());
+    }
+}
+
+#[test]
 fn one_identity_out_of_several_keeps_its_attributes_unless_they_are_set_anew() {
     let (first, second, lone) = (Sample::new(), Sample::new(), key());
     let read = open(&foreign(&first, &second, &lone), "").unwrap();
@@ -309,10 +328,12 @@ fn what_cannot_be_kept_is_an_error_of_the_builder_and_a_named_loss_of_reencrypti
     let sample = Sample::new();
     let emoji = attribute(oid::FRIENDLY_NAME, &der::tlv(0x1e, &[&super::super::password::bmp("😀", false)]));
     let odd = attribute("1.2.3.4", &[0x23, 0x80, 0x03, 2, 0, 1, 0, 0]);
+    let no_name = attribute(oid::FRIENDLY_NAME, &[2, 1, 5]);
     let java = der::sequence(&[&der::oid(oid::PKCS8_SHROUDED_KEY_BAG), &der::tlv(ber::context(0), &[&der::octet_string(b"sealed")])]);
     for (bags, said) in [
         ([certificate_bag(&sample.chain[2], &emoji), Vec::new()], "basic multilingual plane"),
         ([certificate_bag(&sample.chain[2], &odd), Vec::new()], "the attribute 1.2.3.4 was left out"),
+        ([certificate_bag(&sample.chain[2], &no_name), Vec::new()], "the attribute 1.2.840.113549.1.9.20 was left out"),
         ([certificate_bag(&sample.chain[2], &[]), bag(oid::SECRET_BAG, &java, &[])], "old password"),
     ] {
         let read = open(&without_mac(&[&der::sequence(&[&bags.concat()])]), "").unwrap();
