@@ -141,7 +141,7 @@ fn detached_content_and_certificates_given_beside_the_message_are_used() {
 }
 
 #[test]
-fn several_signers_are_all_verified_and_countersignatures_are_left_alone() {
+fn several_signers_are_all_verified() {
     let Some(openssl) = tool("openssl") else { return };
     let (dir, provider) = (scratch(), CryptoProvider::ring_and_aws_lc_rs());
     let rsa = Party::rsa(&openssl, dir.path(), "rsa");
@@ -163,6 +163,50 @@ fn several_signers_are_all_verified_and_countersignatures_are_left_alone() {
     let file = dir.path().join("two.der");
     std::fs::write(&file, &message).unwrap();
     run(Command::new(&openssl).args(["cms", "-verify", "-noverify", "-binary", "-inform", "DER", "-in"]).arg(&file));
+}
+
+/// A message with `extra` at the end of the value that is `levels` deep the last of each. Lengths become BER: no signature covers them.
+fn with_at_the_end(der: &[u8], levels: usize, extra: &[u8]) -> Vec<u8> {
+    let header = 2 + if der[1] & 0x80 == 0 { 0 } else { usize::from(der[1] & 0x7f) };
+    let mut content = der[header..].to_vec();
+    if levels == 0 {
+        content.extend_from_slice(extra);
+    } else {
+        let (mut start, mut next) = (0, 0);
+        while next < content.len() {
+            start = next;
+            let (first, long) = (content[start + 1], usize::from(content[start + 1] & 0x7f));
+            let octets = if first & 0x80 == 0 { &content[start + 1..start + 2] } else { &content[start + 2..start + 2 + long] };
+            let len = octets.iter().fold(0, |len, octet| len << 8 | usize::from(*octet));
+            next = start + 2 + if first & 0x80 == 0 { 0 } else { long } + len;
+        }
+        let last = with_at_the_end(&content[start..], levels - 1, extra);
+        content.truncate(start);
+        content.extend(last);
+    }
+    let len = u16::try_from(content.len()).expect("a small message").to_be_bytes();
+    [&[der[0], 0x82, len[0], len[1]][..], &content].concat()
+}
+
+#[test]
+fn countersignatures_are_left_alone() {
+    let Some(openssl) = tool("openssl") else { return };
+    let (dir, provider) = (scratch(), CryptoProvider::ring_and_aws_lc_rs());
+    let rsa = Party::rsa(&openssl, dir.path(), "rsa");
+    let message = signed_by_openssl(&openssl, dir.path(), &rsa, &["-nodetach", "-md", "sha256"]);
+    // An unsigned attribute 1.2.840.113549.1.9.`last` with an empty SEQUENCE, as it would never be if it were read.
+    let unsigned = |last| [0xa1, 17, 0x30, 15, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, last, 0x31, 2, 0x30, 0];
+    // ContentInfo, [0], SignedData, SET OF SignerInfo, SignerInfo.
+    let with_unsigned = |last| with_at_the_end(&message, 4, &unsigned(last));
+    let countersigned = with_unsigned(6);
+    assert_eq!(verify(&countersigned, VerifyOptions::default(), &provider).unwrap().len(), 1);
+    // It did stand among the unsigned attributes: signingTime may not.
+    assert!(Signed::parse(&with_unsigned(5), &Limits::default()).is_err());
+    // It vouches for the signature, which still has to be that of the content.
+    let at = countersigned.len() - unsigned(6).len() - 1;
+    let mut damaged = countersigned.clone();
+    damaged[at] ^= 1;
+    assert!(matches!(verify(&damaged, VerifyOptions::default(), &provider), Err(CmsError::Signature)));
 }
 
 #[test]
