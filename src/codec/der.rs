@@ -101,6 +101,15 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_no_content() {
+        let der = [0x30, 5, 4, 3, 201, 202, 203];
+        let value = single(&der, Rules::Der, &mut budget()).unwrap();
+        let mut reader = value.inner().unwrap();
+        let shown = format!("{value:?} {reader:?} {:?}", reader.any(&mut budget()).unwrap());
+        assert!(["201", "202", "203"].iter().all(|octet| !shown.contains(octet)), "{shown}");
+    }
+
+    #[test]
     fn an_inner_document_goes_on_counting_the_nesting() {
         let most = Limits::default().nesting;
         let at = |depth| {

@@ -1,10 +1,12 @@
 //! A cursor over values that lie one after another.
 
+use core::fmt;
+
 use super::{DerError, Octets, Rules, Tag, Tlv, tag};
 use crate::limits::Budget;
 
 /// Reads values one after another from a slice.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Reader<'a> {
     pub(super) rest: &'a [u8],
     pub(super) offset: usize,
@@ -190,6 +192,13 @@ pub fn single<'a>(input: &'a [u8], rules: Rules, budget: &mut Budget) -> Result<
 }
 
 const CUT_OFF: &str = "a value is longer than what holds it, as when the file is cut off";
+
+/// Only the length: what is read may be a private key in clear.
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reader({} bytes at {})", self.rest.len(), self.offset)
+    }
+}
 
 struct Header {
     tag: Tag,

@@ -1,5 +1,6 @@
 //! One value and what it holds.
 
+use core::fmt;
 use core::ops::Range;
 
 use zeroize::Zeroizing;
@@ -9,7 +10,7 @@ use crate::ids::Oid;
 use crate::limits::Budget;
 
 /// One value: its bytes as received, and what they hold.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Tlv<'a> {
     pub(super) tag: Tag,
     pub(super) constructed: bool,
@@ -239,5 +240,12 @@ impl<'a> Tlv<'a> {
     /// As for [`Tlv::oid_octets`], and when it is longer than any in use.
     pub fn dotted_oid(&self) -> Result<String, DerError> {
         dotted(self.oid_octets()?).ok_or_else(|| self.error("an OBJECT IDENTIFIER is too long"))
+    }
+}
+
+/// Only tag and length: the value may be a private key in clear.
+impl fmt::Debug for Tlv<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tlv({:?}, {} bytes at {})", self.tag, self.raw.len(), self.start)
     }
 }

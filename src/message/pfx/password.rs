@@ -64,7 +64,6 @@ pub enum PasswordForm {
 }
 
 /// A password in one form.
-#[derive(Debug)]
 pub(super) struct FormedPassword {
     pub(super) form: PasswordForm,
     pub(super) bytes: Zeroizing<Vec<u8>>,

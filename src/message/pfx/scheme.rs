@@ -196,7 +196,6 @@ struct KeyAndIv {
 }
 
 /// Decrypts under one password, remembering which of its forms fitted.
-#[derive(Debug)]
 pub(super) struct Decryptor<'a> {
     password: Option<&'a Password>,
     provider: &'a CryptoProvider,
@@ -207,7 +206,7 @@ pub(super) struct Decryptor<'a> {
 }
 
 /// The forms of a password, the one that fitted last in front.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct FormOrder(Option<Vec<FormedPassword>>);
 
 impl FormOrder {
