@@ -178,7 +178,7 @@ impl<'a> PfxBuilder<'a> {
     /// [`PfxProfile::Compat`](super::PfxProfile::Compat); otherwise the provider's failure.
     pub fn build<'p>(&self, passwords: impl Into<PfxPasswords<'p>>, provider: &CryptoProvider) -> Result<SecretBytes, PfxError> {
         let plan = self.plan(provider)?;
-        match plan.kept.0.first() {
+        match plan.kept.left_out.first() {
             Some(left_out) => Err(PfxError::InvalidInput(left_out.reason())),
             None => plan.write(self.protection, passwords.into(), provider),
         }
@@ -192,7 +192,7 @@ impl<'a> PfxBuilder<'a> {
     ) -> Result<(SecretBytes, Vec<LeftOut>), PfxError> {
         let plan = self.plan(provider)?;
         let file = plan.write(self.protection, passwords, provider)?;
-        Ok((file, plan.kept.0))
+        Ok((file, plan.kept.left_out))
     }
 
     /// Everything but the encryption.
@@ -230,7 +230,7 @@ impl<'a> PfxBuilder<'a> {
         let plan = draft.plan;
         if plan.keys.is_empty() && plan.certificates.is_empty() && plan.others.is_empty() {
             let nothing = "no private key and no certificate was given";
-            return Err(PfxError::InvalidInput(plan.kept.0.first().map_or(nothing, LeftOut::reason)));
+            return Err(PfxError::InvalidInput(plan.kept.left_out.first().map_or(nothing, LeftOut::reason)));
         }
         Ok(plan)
     }

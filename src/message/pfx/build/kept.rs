@@ -1,11 +1,12 @@
 //! What of a file that was read cannot be written again.
 
 use core::fmt;
+use std::collections::HashSet;
 
 use crate::message::pfx::contents::OtherBagKind;
 
 /// A part of a file that was read and that cannot be written again; keys and certificates never are such parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LeftOut {
     /// A friendlyName with characters that readers refuse: beyond the basic multilingual plane, or control characters.
@@ -56,7 +57,10 @@ impl fmt::Display for LeftOut {
 
 /// Collects them.
 #[derive(Debug, Default)]
-pub(super) struct Kept(pub(super) Vec<LeftOut>);
+pub(super) struct Kept {
+    pub(super) left_out: Vec<LeftOut>,
+    seen: HashSet<LeftOut>,
+}
 
 impl Kept {
     pub(super) fn left_out_name(&mut self, name: &str) {
@@ -73,8 +77,9 @@ impl Kept {
 
     /// Key and certificate have one name, which is said once.
     fn add(&mut self, left_out: LeftOut) {
-        if !self.0.contains(&left_out) {
-            self.0.push(left_out);
+        // A set, since a hostile file loses attributes by the ten thousand.
+        if self.seen.insert(left_out.clone()) {
+            self.left_out.push(left_out);
         }
     }
 }

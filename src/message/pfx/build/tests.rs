@@ -347,6 +347,22 @@ fn what_cannot_be_kept_is_an_error_of_the_builder_and_a_named_loss_of_reencrypti
 }
 
 #[test]
+fn each_of_many_losses_is_named_once() {
+    let sample = Sample::new();
+    // A tag of several octets has no DER form that is known without its type.
+    let odd = |number: u32| {
+        let id = der::tlv(6, &[&[0x2a, 0x80 | (number / 128 + 1) as u8, (number % 128) as u8][..]]);
+        der::sequence(&[&id, &der::tlv(ber::SET, &[&[0x1f, 0x20, 0]])])
+    };
+    let numbers = (0..15_000).chain(0..15_000).map(odd).collect::<Vec<_>>().concat();
+    let certificate = certificate_bag(&sample.chain[2], &der::tlv(ber::SET, &[&numbers]));
+    let read = open(&without_mac(&[&der::sequence(&[&certificate])]), "").unwrap();
+    let (_, left_out) =
+        PfxBuilder::new(cheap()).contents(read.contents()).build_leaving_out((&Password::from("hunter2")).into(), &provider()).unwrap();
+    assert_eq!(left_out.len(), 15_000);
+}
+
+#[test]
 fn a_file_without_a_mac_is_not_given_one() {
     let sample = Sample::new();
     let read = open(&without_mac(&[&der::sequence(&[&certificate_bag(&sample.chain[2], &[])])]), "").unwrap();
