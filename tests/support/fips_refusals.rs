@@ -450,7 +450,7 @@ fn an_own_decryption_key_is_asked_nothing_that_is_not_approved() {
         fn public_key(&self) -> SubjectPublicKeyInfoDer<'static> {
             self.0.public_key()
         }
-        async fn unwrap(&self, _: &UnwrapRequest) -> Result<intune_connector::secret::SecretBytes, UnwrapError> {
+        async fn unwrap(&self, _: &UnwrapRequest) -> Result<SecretBytes, UnwrapError> {
             panic!("it was asked")
         }
     }
