@@ -76,7 +76,8 @@ enum Detail<'a> {
     WindowsKeyUsage(WindowsKeyUsage),
 }
 
-/// Fewest and most iterations that are written: OpenSSL's and Windows' count, and what this crate's own default limits read.
+/// Fewest and most iterations that are written: OpenSSL's and Windows' count, and what this crate's own default limits read of one key in
+/// each profile.
 const ITERATIONS: core::ops::RangeInclusive<u32> = 2_000..=1_000_000;
 
 impl<'a> PfxBuilder<'a> {

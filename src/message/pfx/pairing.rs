@@ -6,7 +6,8 @@ use super::contents::{Pair, PfxCertificate, PfxKey};
 use super::public_key::{self, CertificateParts};
 use crate::crypto::CryptoProvider;
 
-/// Pairs each key with its certificate: by public key where that can be known, by localKeyId where it cannot.
+/// Pairs each key with its certificate: by public key where that can be known, by localKeyId where it cannot, and then
+/// with a certificate of its algorithm only.
 /// (Ids alone deceive: files with one id for all bags are real.)
 pub(super) fn pair(keys: &[PfxKey], certificates: &[PfxCertificate], provider: &CryptoProvider) -> Vec<Pair> {
     let parts = certificates.iter().map(|certificate| CertificateParts::find(&certificate.der)).collect::<Vec<_>>();
@@ -23,7 +24,12 @@ pub(super) fn pair(keys: &[PfxKey], certificates: &[PfxCertificate], provider: &
                 // A renewed certificate beside its predecessor: the id decides, else the order of the file.
                 holders().find(same_id).or_else(|| holders().next())
             }
-            None => (0..certificates.len()).find(same_id),
+            None => {
+                let algorithm = public_key::algorithm_of_private_key(&key.key);
+                let may_hold =
+                    |index: &usize| parts[*index].as_ref().is_none_or(|parts| algorithm.is_none_or(|own| own == parts.algorithm));
+                (0..certificates.len()).filter(same_id).find(may_hold)
+            }
         };
         if let Some(leaf) = leaf {
             let chain: &Vec<usize> = chains.entry(leaf).or_insert_with(|| above(leaf, &parts, &by_subject));

@@ -14,6 +14,8 @@ pub(super) struct CertificateParts<'a> {
     pub(super) issuer: &'a [u8],
     /// The subject Name as encoded.
     pub(super) subject: &'a [u8],
+    /// The algorithm of the public key: contents octets of its object identifier.
+    pub(super) algorithm: &'a [u8],
     /// The bits of `subjectPublicKey`.
     pub(super) public_key: &'a [u8],
     /// The key identifier of the subject.
@@ -39,8 +41,9 @@ impl<'a> CertificateParts<'a> {
         tbs.field(Tag::SEQUENCE, "validity", budget)?;
         let subject = tbs.field(Tag::SEQUENCE, "subject", budget)?.raw();
         let spki = tbs.field(Tag::SEQUENCE, "subjectPublicKeyInfo", budget)?;
+        let algorithm = spki.inner()?.sequence(budget)?.expect(Tag::OID, budget)?.oid_octets()?;
         let public_key = subject_public_key(spki, budget)?;
-        let mut found = Self { issuer, subject, public_key, subject_key_identifier: None, authority_key_identifier: None };
+        let mut found = Self { issuer, subject, algorithm, public_key, subject_key_identifier: None, authority_key_identifier: None };
         while !tbs.is_empty() {
             let field = tbs.any(budget)?;
             if field.tag() == Tag::context(3) {
@@ -83,6 +86,14 @@ fn subject_public_key<'a>(spki: Tlv<'a>, budget: &mut Budget) -> Result<&'a [u8]
 /// else from the provider's loader. `None` when neither knows.
 pub(super) fn of_private_key(key: &PrivateKeyPkcs8, provider: &CryptoProvider) -> Option<Vec<u8>> {
     stated(key.secret_pkcs8_der(), &mut Budget::new(&Limits::default())).ok().flatten().or_else(|| computed(key, provider).ok())
+}
+
+/// The algorithm of a private key: contents octets of its object identifier.
+pub(super) fn algorithm_of_private_key(key: &PrivateKeyPkcs8) -> Option<&[u8]> {
+    let mut budget = Budget::new(&Limits::default());
+    let mut fields = Reader::new(key.secret_pkcs8_der(), Rules::Ber).sequence(&mut budget).ok()?;
+    fields.expect(Tag::INTEGER, &mut budget).ok()?;
+    fields.sequence(&mut budget).ok()?.expect(Tag::OID, &mut budget).ok()?.oid_octets().ok()
 }
 
 /// The bits of `subjectPublicKey` as the provider computes or checks them.

@@ -414,3 +414,18 @@ fn many_keys_and_certificates_under_two_names_are_paired_without_reading_each_on
     let written = PfxBuilder::new(PfxProfile::Modern).contents(opened.contents()).iterations(2_000);
     assert!(written.plan_for_tests(&provider()).is_ok());
 }
+
+#[test]
+fn a_key_that_nobody_knows_is_not_paired_by_its_id_with_a_certificate_of_another_algorithm() {
+    let (sample, ed448) = (Sample::new(), "1.3.101.113");
+    let algorithm = der::sequence(&[&der::oid(ed448)]);
+    let spki = der::sequence(&[&algorithm, &der::tlv(write::BIT_STRING, &[&[0, 1, 2, 3]])]);
+    let key = der::sequence(&[&der::integer(0), &algorithm, &der::octet_string(&[4, 5, 6])]);
+    let id = attribute(oid::LOCAL_KEY_ID, &der::octet_string(&[1]));
+    let own = laborious_certificate(&spki, 1, "a", "b");
+    let bags = [bag(oid::KEY_BAG, &key, &id), certificate_bag(&sample.chain[0], &id), certificate_bag(&own, &id)];
+    let opened = open(&without_mac(&[&der::sequence(&[&bags.concat()])]), "").unwrap();
+    assert_eq!(opened.contents().identity().unwrap().certificate.der.as_ref(), own);
+    let opened = open(&without_mac(&[&der::sequence(&[&bags[..2].concat()])]), "").unwrap();
+    assert_eq!(opened.contents().identities().count(), 0);
+}
