@@ -69,6 +69,7 @@ fn any_text() -> impl Strategy<Value = String> {
     lengths
         .prop_flat_map(move |length| proptest::collection::vec(prop_oneof![any::<char>(), rare.clone()], length))
         .prop_map(String::from_iter)
+        .prop_filter("a password of zeros protects nothing", |text| text.chars().any(|character| character != '\0'))
 }
 
 /// What a friendly name may be: characters of the basic multilingual plane that are no controls.

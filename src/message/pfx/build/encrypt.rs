@@ -155,7 +155,10 @@ fn text(password: Option<&Password>) -> Result<&str, PfxError> {
     let password = password.ok_or(PfxError::InvalidInput("no password was given for what it has to protect"))?;
     match password.secret_str() {
         None => Err(PfxError::InvalidInput("the password is not UTF-8")),
-        Some("") => Err(PfxError::InvalidInput("the password is empty and would protect nothing")),
+        // HMAC fills keys up with zeros, and PKCS#12 repeats the password over a block: one of zeros derives what the empty one does.
+        Some(text) if text.bytes().all(|byte| byte == 0) => {
+            Err(PfxError::InvalidInput("the password is empty, or zero characters only, and would protect nothing"))
+        }
         Some(text) => Ok(text),
     }
 }

@@ -100,6 +100,16 @@ fn a_password_is_demanded_where_it_protects_something_and_nowhere_else() {
 }
 
 #[test]
+fn a_password_of_zeros_is_refused_since_the_file_would_open_without_one() {
+    let sample = Sample::new();
+    let builder = PfxBuilder::new(cheap()).key(&sample.key).certificate(&sample.chain[0]);
+    for zeros in ["\0", "\0\0\0"] {
+        assert_eq!(builder.build(&Password::from(zeros), &provider()).unwrap_err().kind(), PfxErrorKind::InvalidInput);
+    }
+    assert!(builder.build(&Password::from("\0x"), &provider()).is_ok());
+}
+
+#[test]
 fn a_file_needs_something_in_it_and_a_key_its_certificate() {
     let sample = Sample::new();
     let empty = || PfxBuilder::new(cheap());
