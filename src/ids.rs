@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
@@ -343,9 +344,14 @@ impl fmt::Debug for Sid {
 /// An object identifier in dotted decimal form.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Oid(String);
+pub struct Oid(Cow<'static, str>);
 
 impl Oid {
+    /// A constant of this crate: nothing is checked or copied.
+    pub(crate) const fn from_static(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+
     /// The dotted decimal form.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -373,7 +379,7 @@ impl FromStr for Oid {
             count += 1;
         }
         let root_fits = arcs[0] <= 2 && (arcs[0] == 2 || arcs[1] < 40);
-        if (2..=40).contains(&count) && root_fits { Ok(Self(text.to_owned())) } else { Err(WRONG) }
+        if (2..=40).contains(&count) && root_fits { Ok(Self(Cow::Owned(text.to_owned()))) } else { Err(WRONG) }
     }
 }
 
@@ -386,7 +392,7 @@ impl TryFrom<String> for Oid {
 
 impl From<Oid> for String {
     fn from(oid: Oid) -> String {
-        oid.0
+        oid.0.into_owned()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Distinguished names: kept as received, compared as names, printed for people.
 
 use core::fmt;
+use core::ops::Range;
 
 pub use self::cert_str::NameError;
 use super::X509Error;
@@ -21,9 +22,10 @@ pub struct Name {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Attribute {
     oid: Option<Oid>,
-    oid_octets: Vec<u8>,
     text: Option<String>,
-    raw: Vec<u8>,
+    /// Where the content of the type and the whole value lie in the name's DER.
+    oid_octets: Range<usize>,
+    raw: Range<usize>,
 }
 
 /// Type, name in text, other names understood.
@@ -66,14 +68,13 @@ impl Name {
     }
 
     pub(crate) fn read(der: &[u8], budget: &mut Budget) -> Result<Self, X509Error> {
-        let rdns = codec::decode(der, budget).map_err(X509Error::der("name"))?;
-        let mut attribute = |attribute: codec::AttributeTypeAndValue<'_>| Attribute {
-            oid: oid_from_octets(attribute.oid),
-            oid_octets: attribute.oid.to_vec(),
+        let attribute = |attribute: codec::AttributeTypeAndValue<'_>, budget: &mut Budget| Attribute {
+            oid: oid_from_octets(attribute.oid.content()),
+            oid_octets: attribute.oid.offset()..attribute.oid.offset() + attribute.oid.content().len(),
             text: string::decode(&attribute.value, budget),
-            raw: attribute.value.raw().to_vec(),
+            raw: attribute.value.range(),
         };
-        let rdns = rdns.into_iter().map(|rdn| rdn.into_iter().map(&mut attribute).collect()).collect();
+        let rdns = codec::decode(der, attribute, budget).map_err(X509Error::der("name"))?;
         Ok(Self { der: der.to_vec(), rdns })
     }
 
@@ -129,22 +130,21 @@ impl Name {
 
     /// The name with what does not matter for comparison taken out.
     pub(crate) fn folded(&self) -> Vec<Vec<(&[u8], Vec<u8>)>> {
-        self.rdns.iter().map(|rdn| folded_rdn(rdn)).collect()
+        self.rdns.iter().map(|rdn| self.folded_rdn(rdn)).collect()
     }
-}
 
-fn folded_rdn(rdn: &[Attribute]) -> Vec<(&[u8], Vec<u8>)> {
-    let mut folded: Vec<_> = rdn.iter().map(|attribute| (attribute.oid_octets.as_slice(), attribute.folded())).collect();
-    folded.sort();
-    folded
-}
+    fn folded_rdn(&self, rdn: &[Attribute]) -> Vec<(&[u8], Vec<u8>)> {
+        let mut folded: Vec<_> =
+            rdn.iter().map(|attribute| (&self.der[attribute.oid_octets.clone()], self.folded_value(attribute))).collect();
+        folded.sort();
+        folded
+    }
 
-impl Attribute {
-    fn folded(&self) -> Vec<u8> {
-        match &self.text {
+    fn folded_value(&self, attribute: &Attribute) -> Vec<u8> {
+        match &attribute.text {
             // The leading zero octet keeps text apart from the DER of values that are not text.
             Some(text) => format!("\0{}", text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()).into_bytes(),
-            None => self.raw.clone(),
+            None => self.der[attribute.raw.clone()].to_vec(),
         }
     }
 }
@@ -160,7 +160,7 @@ impl fmt::Display for Name {
                     (_, 0) => f.write_str(",")?,
                     _ => f.write_str("+")?,
                 }
-                attribute.write(f)?;
+                attribute.write(f, &self.der)?;
             }
         }
         Ok(())
@@ -168,15 +168,16 @@ impl fmt::Display for Name {
 }
 
 impl Attribute {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, name: &[u8]) -> fmt::Result {
+        let raw = &name[self.raw.clone()];
         let keyword = self.oid.as_ref().and_then(|oid| KEYWORDS.iter().find(|(number, ..)| *number == oid.as_str()));
         let text = match (keyword, &self.oid, &self.text) {
             (Some((_, keyword, _)), _, Some(text)) => {
                 write!(f, "{keyword}=")?;
                 text
             }
-            (_, Some(oid), _) => return write_hex(f, oid.as_str(), &self.raw),
-            (_, None, _) => return write_hex(f, "?", &self.raw),
+            (_, Some(oid), _) => return write_hex(f, oid.as_str(), raw),
+            (_, None, _) => return write_hex(f, "?", raw),
         };
         let last = text.chars().count().saturating_sub(1);
         for (index, character) in text.chars().enumerate() {

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::spki::AlgorithmIdentifier;
-use crate::codec::der::{DerError, Reader, Rules, Tag, Tlv};
+use crate::codec::der::{DerError, Octets, Reader, Rules, Tag, Tlv};
 use crate::codec::time;
 use crate::ids::Oid;
 use crate::limits::Budget;
@@ -19,7 +19,7 @@ pub struct Extension<'a> {
     /// Whether it is critical.
     pub critical: bool,
     /// The content of `extnValue`.
-    pub value: Vec<u8>,
+    pub value: Octets<'a>,
 }
 
 /// The parts of a certificate, as received.
@@ -124,7 +124,7 @@ pub fn decode_extensions<'a>(value: &Tlv<'a>, budget: &mut Budget) -> Result<Vec
         let mut extension = sequence.sequence(budget)?;
         let oid = extension.expect(Tag::OID, budget)?;
         let critical = extension.optional(Tag::BOOLEAN, budget)?.map_or(Ok(false), |critical| critical.boolean())?;
-        let octets = extension.expect(Tag::OCTET_STRING, budget)?.octets(budget)?.into_owned();
+        let octets = extension.expect(Tag::OCTET_STRING, budget)?.octets(budget)?;
         extension.finish()?;
         // Quadratic, so bounded: no certificate has more than a few dozen.
         if extensions.len() >= 256 {

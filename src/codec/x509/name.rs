@@ -6,17 +6,21 @@ use crate::limits::Budget;
 /// `AttributeTypeAndValue`
 #[derive(Debug, Clone, Copy)]
 pub struct AttributeTypeAndValue<'a> {
-    /// Content octets of the type.
-    pub oid: &'a [u8],
+    /// The type, well formed.
+    pub oid: Tlv<'a>,
     /// The value.
     pub value: Tlv<'a>,
 }
 
-/// Reads a name: its relative distinguished names in the order of the encoding.
+/// Reads a name: its relative distinguished names in the order of the encoding, each attribute as `each` makes it.
 ///
 /// # Errors
 /// When the structure is malformed; the values are not looked into.
-pub fn decode<'a>(der: &'a [u8], budget: &mut Budget) -> Result<Vec<Vec<AttributeTypeAndValue<'a>>>, DerError> {
+pub fn decode<'a, T>(
+    der: &'a [u8],
+    mut each: impl FnMut(AttributeTypeAndValue<'a>, &mut Budget) -> T,
+    budget: &mut Budget,
+) -> Result<Vec<Vec<T>>, DerError> {
     let mut outer = Reader::new(der, Rules::Ber);
     let mut sequence = outer.sequence(budget)?;
     outer.finish()?;
@@ -26,10 +30,11 @@ pub fn decode<'a>(der: &'a [u8], budget: &mut Budget) -> Result<Vec<Vec<Attribut
         let mut rdn = Vec::with_capacity(1);
         while !set.is_empty() {
             let mut attribute = set.sequence(budget)?;
-            let oid = attribute.expect(Tag::OID, budget)?.oid_octets()?;
+            let oid = attribute.expect(Tag::OID, budget)?;
+            oid.oid_octets()?;
             let value = attribute.any(budget)?;
             attribute.finish()?;
-            rdn.push(AttributeTypeAndValue { oid, value });
+            rdn.push(each(AttributeTypeAndValue { oid, value }, budget));
         }
         name.push(rdn);
     }

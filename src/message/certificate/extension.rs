@@ -11,9 +11,10 @@ use crate::terms::{KeyUsage, SubjectAltName, oids};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
     oid: Option<Oid>,
-    oid_octets: Vec<u8>,
+    /// The content octets of the type, then those of the value: one allocation for both.
+    octets: Vec<u8>,
+    oid_len: usize,
     critical: bool,
-    value: Vec<u8>,
 }
 
 impl Extension {
@@ -26,7 +27,7 @@ impl Extension {
     /// The content octets of the type.
     #[must_use]
     pub fn oid_octets(&self) -> &[u8] {
-        &self.oid_octets
+        &self.octets[..self.oid_len]
     }
 
     /// Whether whoever does not understand it must refuse the certificate.
@@ -38,13 +39,14 @@ impl Extension {
     /// The content of extnValue.
     #[must_use]
     pub fn value(&self) -> &[u8] {
-        &self.value
+        &self.octets[self.oid_len..]
     }
 }
 
 impl From<&codec::Extension<'_>> for Extension {
     fn from(part: &codec::Extension<'_>) -> Self {
-        Self { oid: part.oid.clone(), oid_octets: part.oid_octets.to_vec(), critical: part.critical, value: part.value.clone() }
+        let octets = [part.oid_octets, part.value.as_ref()].concat();
+        Self { oid: part.oid.clone(), octets, oid_len: part.oid_octets.len(), critical: part.critical }
     }
 }
 
@@ -68,7 +70,7 @@ impl KnownExtensions {
     pub(in crate::message) fn read(parts: &[codec::Extension<'_>], budget: &mut Budget) -> Result<Self, X509Error> {
         let mut known = Self::default();
         for part in parts {
-            let value = part.value.as_slice();
+            let value = part.value.as_ref();
             match part.oid.as_ref().map_or("", Oid::as_str) {
                 ext::SUBJECT_ALT_NAME => {
                     let names = ext::decode_subject_alt_names(value, budget).map_err(X509Error::der("subjectAltName"))?;
