@@ -292,6 +292,16 @@ fn the_rounds_of_all_password_recipients_together_are_bounded_before_any_is_deri
 }
 
 #[test]
+fn a_password_that_protects_nothing_is_not_written() {
+    let provider = CryptoProvider::ring_and_aws_lc_rs();
+    for nothing in ["", "\0", "\0\0\0"] {
+        let password = Password::from(nothing);
+        let built = EnvelopeBuilder::default().password_recipient(&password, 10_000).build(b"content", &provider);
+        assert!(matches!(built, Err(CmsError::Crypto(_))), "{nothing:?}");
+    }
+}
+
+#[test]
 fn a_password_recipient_is_not_derived_unless_the_caller_opens_by_password() {
     let party = Party::new(KeyAlgorithm::EcP256, "CN=device");
     let bomb = pwri(&pbkdf2(&[0x7f; 8]), &algorithm(PWRI_KEK, &cbc()), &[0; 32]);

@@ -153,6 +153,10 @@ fn every_ber_form_at_every_level_opens_with_key_certificate_and_names() {
             assert_eq!(identity.certificate.local_key_id.as_deref(), Some(&[1, 2, 3, 4][..]));
             let followed = [&file[..], b"\r\n\0\0trailing"].concat();
             assert_eq!(open(&followed, Some(&"pw".into())).unwrap().contents().trailing_bytes, 12);
+            let padded = [&safe[..], &[0, 0, 0]].concat();
+            let encrypted = Pbes2::aes256().encrypt(outer, b"pw", &padded);
+            let file_with_padded_safe = with_mac(outer, &[outer.encrypted_safe(&encrypted.algorithm, &encrypted.ciphertext)], &bmp("pw"));
+            assert_eq!(open(&file_with_padded_safe, Some(&"pw".into())).unwrap().contents().trailing_bytes, 3);
             for cut in (0..file.len()).step_by(61) {
                 assert!(open(&file[..cut], Some(&"pw".into())).is_err(), "{outer:?} {cut}");
             }

@@ -80,7 +80,11 @@ impl<'a> EncryptedContentInfo<'a> {
 }
 
 /// The safes in the bytes of an AuthenticatedSafe.
-pub(crate) fn authenticated_safe<'a>(bytes: &'a [u8], depth: usize, budget: &mut Budget) -> Result<Vec<ContentInfo<'a>>, DerError> {
+pub(crate) fn authenticated_safe<'a>(
+    bytes: &'a [u8],
+    depth: usize,
+    budget: &mut Budget,
+) -> Result<(Vec<ContentInfo<'a>>, usize), DerError> {
     let mut outer = Reader::inside(bytes, Rules::Ber, depth);
     let mut safes = outer.field(Tag::SEQUENCE, "the AuthenticatedSafe is not a SEQUENCE", budget)?.inner()?;
     let mut found = Vec::new();
@@ -89,5 +93,5 @@ pub(crate) fn authenticated_safe<'a>(bytes: &'a [u8], depth: usize, budget: &mut
         let safe = safes.field(Tag::SEQUENCE, "a safe is not a ContentInfo", budget)?;
         found.push(ContentInfo::decode(&safe, budget)?);
     }
-    Ok(found)
+    Ok((found, outer.rest().len()))
 }

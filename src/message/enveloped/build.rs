@@ -106,7 +106,8 @@ impl<'a> EnvelopeBuilder<'a> {
     ///
     /// # Errors
     /// [`CmsError::Certificate`] without recipients, or when one's key is neither RSA nor for ECDH or its keyUsage forbids keyAgreement;
-    /// [`CmsError::WeakAlgorithm`] for 3DES without the opt-in; [`CmsError::MissingSlot`] and [`CmsError::Crypto`] from the provider.
+    /// [`CmsError::WeakAlgorithm`] for 3DES without the opt-in; [`CmsError::MissingSlot`] and [`CmsError::Crypto`] from the provider, the
+    /// latter also for a password that is empty or of zero bytes only.
     pub fn build(&self, content: &[u8], provider: &CryptoProvider) -> Result<Vec<u8>, CmsError> {
         if self.recipients.is_empty() {
             return Err(CmsError::Certificate("an envelope needs a recipient"));

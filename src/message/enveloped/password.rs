@@ -104,6 +104,10 @@ pub(super) fn encrypt(
     provider: &CryptoProvider,
 ) -> Result<PasswordRecipientInfo, CmsError> {
     provider.permits_password_recipients()?;
+    // HMAC fills keys up with zeros: a password of zeros derives what the empty one does.
+    if password.secret_bytes().iter().all(|byte| *byte == 0) {
+        return Err(CryptoError::InvalidArgument("the password is empty, or zero bytes only, and would protect nothing").into());
+    }
     let cipher = Cipher::generate(ContentCipherAlgorithm::Aes256Cbc, LegacyCiphers::Refuse, provider)?;
     let mut salt = vec![0; 16];
     provider.random()?.fill(&mut salt)?;

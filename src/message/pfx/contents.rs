@@ -219,7 +219,7 @@ pub struct PfxContents {
     pub certificates: Vec<PfxCertificate>,
     /// Bags of other types: kept and named, never dropped silently.
     pub others: Vec<PfxOther>,
-    /// Bytes after the end of the PFX, which were ignored.
+    /// Bytes after the end of the PFX, or inside of it after the end of the list of safes or of a safe, which were ignored.
     pub trailing_bytes: usize,
     pub(super) pairs: Vec<Pair>,
 }

@@ -153,7 +153,7 @@ impl<'a> PfxOpening<'a> {
     ) -> Result<(Self, Vec<Vec<u8>>), PfxError> {
         let pfx = outermost(der, budget)?;
         let (auth_safe, proof) = integrity::verify(&pfx, options, provider, budget)?;
-        let safes = pkcs12::authenticated_safe(&auth_safe, AUTHENTICATED_SAFE_DEPTH, &mut Budget::new(budget.limits()))?;
+        let (safes, _) = pkcs12::authenticated_safe(&auth_safe, AUTHENTICATED_SAFE_DEPTH, &mut Budget::new(budget.limits()))?;
         let enveloped = safes.iter().filter(|safe| safe.content_type == oid::ENVELOPED_DATA);
         let messages = enveloped.map(|safe| safe.raw().to_vec()).collect();
         drop(safes);

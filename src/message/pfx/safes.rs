@@ -33,7 +33,8 @@ pub(super) struct SafeReader<'a> {
 
 impl SafeReader<'_> {
     pub(super) fn authenticated_safe(&mut self, bytes: &[u8]) -> Result<(), PfxError> {
-        let safes = pkcs12::authenticated_safe(bytes, AUTHENTICATED_SAFE_DEPTH, self.budget)?;
+        let (safes, trailing_bytes) = pkcs12::authenticated_safe(bytes, AUTHENTICATED_SAFE_DEPTH, self.budget)?;
+        self.contents.trailing_bytes += trailing_bytes;
         let mut probe = Budget::new(self.budget.limits());
         let mut cost = 0_u64;
         for safe in safes.iter().filter(|safe| safe.content_type == oid::ENCRYPTED_DATA) {
@@ -102,6 +103,7 @@ impl SafeReader<'_> {
         let mut outer = Reader::inside(bytes, Rules::Ber, SAFE_CONTENTS_DEPTH);
         let contents = outer.field(Tag::SEQUENCE, "a safe is not a SEQUENCE of bags", self.budget)?;
         let bags = contents.inner()?;
+        self.contents.trailing_bytes += outer.rest().len();
         self.safe_contents(bags, protection)
     }
 
