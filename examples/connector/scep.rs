@@ -17,7 +17,7 @@ use intune_connector::message::scep::{PkiRequestBuilder, PkiStatus, ReplyTo, Sce
 use intune_connector::message::signed::{LegacyDigests, Signed};
 use intune_connector::policy::IssuancePolicy;
 use intune_connector::ports::{EventSink, FailureNotification, PortError, ScepNotifier, SuccessNotification, Verdict, Vouched};
-use intune_connector::scep::{RegistrationAuthority, Request, Service};
+use intune_connector::scep::{Persistence, RegistrationAuthority, Request, Service};
 use intune_connector::secret::Password;
 use intune_connector::terms::{KeyAlgorithm, KeyUsage, SubjectAltName, oids};
 use intune_connector::time::Timestamp;
@@ -104,6 +104,8 @@ impl Scep {
         .runtime(runtime)
         .sink(sink)
         .policy(policy)
+        // The CA of this demonstration fails up to nine times in a row, and these devices do not ask again as real ones do.
+        .persistence(Persistence::default().with_attempts(12, 3).with_backoff(Duration::from_millis(50), Duration::from_secs(1)))
         .build()
         .await?;
         Ok(Self { service, ra, notifications, keys })
