@@ -186,7 +186,8 @@ fn built(choices: &mut Choices<'_>) {
         Err(error) => {
             assert_eq!(error.kind(), PfxErrorKind::InvalidInput, "{error}");
             let odd = |text: &str| text.is_empty() || text.chars().any(|c| c.is_control() || u32::from(c) > 0xffff);
-            assert!(password.is_empty() || with & 1 != 0 && odd(&name) || with & 2 != 0 && odd(&csp), "{error}");
+            let protects_nothing = password.chars().all(|character| character == '\0');
+            assert!(protects_nothing || with & 1 != 0 && odd(&name) || with & 2 != 0 && odd(&csp), "{error}");
             return;
         }
     };
