@@ -282,6 +282,20 @@ pub struct LookupRequest<'a> {
     pub deadline: Timestamp,
 }
 
+/// Whether a certificate counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum CertificateStatus {
+    /// It is not revoked.
+    Good,
+    /// It is revoked, or on hold.
+    Revoked,
+    /// The CA does not say; its CRL is asked where it matters.
+    #[default]
+    Unknown,
+}
+
 /// What a CA knows of a certificate that it issued.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -290,13 +304,22 @@ pub struct KnownCertificate {
     pub certificate: Option<CertificateDer<'static>>,
     /// The CA's own name for it, needed by CAs that revoke by [`RevokeBy::CaSideId`].
     pub ca_side_id: Option<String>,
+    /// Whether it counts: SCEP renews and gives out again what is not revoked.
+    pub status: CertificateStatus,
 }
 
 impl KnownCertificate {
-    /// From its parts.
+    /// From its parts, with [`CertificateStatus::Unknown`].
     #[must_use]
     pub fn new(certificate: Option<CertificateDer<'static>>, ca_side_id: Option<String>) -> Self {
-        Self { certificate, ca_side_id }
+        Self { certificate, ca_side_id, status: CertificateStatus::Unknown }
+    }
+
+    /// Sets whether it counts.
+    #[must_use]
+    pub fn with_status(mut self, status: CertificateStatus) -> Self {
+        self.status = status;
+        self
     }
 }
 
@@ -340,6 +363,16 @@ pub enum RevokeAnswer {
     UnknownSerial,
 }
 
+/// Asks to sign the certificates that follow the CA's own.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SignNextCaRequest<'a> {
+    /// The next CA's certificate, and those of its RA and issuers.
+    pub certificates: &'a [CertificateDer<'static>],
+    /// Answer before this time.
+    pub deadline: Timestamp,
+}
+
 macro_rules! request_constructor {
     ($type:ident <'a> ( $($field:ident : $ty:ty),* )) => {
         impl<'a> $type<'a> {
@@ -360,6 +393,7 @@ request_constructor!(FindRequest<'a>(
     plan: &'a CertificatePlan,
     deadline: Timestamp
 ));
+request_constructor!(SignNextCaRequest<'a>(certificates: &'a [CertificateDer<'static>], deadline: Timestamp));
 request_constructor!(LookupRequest<'a>(serial: &'a SerialNumber, deadline: Timestamp));
 request_constructor!(RevokeCall<'a>(
     serial: &'a SerialNumber,
@@ -399,8 +433,8 @@ pub trait CertificateAuthority: Debug + Send + Sync {
     /// Retried; nothing is asked again before it answers.
     async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError>;
 
-    /// Whether this CA issued a certificate of that serial number, asked when a revocation names no issuer or the CA revokes by more
-    /// than the serial number. Security duty: an `Absent` that is not certain lets the connector tell Intune that a certificate does
+    /// Whether this CA issued a certificate of that serial number and whether it counts, asked when a revocation names no issuer or the CA
+    /// revokes by more than the serial number, and by SCEP before it renews a certificate or gives one out again. Security duty: an `Absent` that is not certain lets the connector tell Intune that a certificate does
     /// not exist, which ends its revocation. The default: this CA cannot say.
     ///
     /// # Errors
@@ -428,5 +462,18 @@ pub trait CertificateAuthority: Debug + Send + Sync {
     /// As the back end fails.
     async fn crl(&self) -> Result<CertificateRevocationListDer<'static>, PortError> {
         Err(PortError::unsupported("this CA gives no CRL"))
+    }
+
+    /// The answer to SCEP's GetNextCACert: the certificates as `message::scep::next_ca_certificates_to_be_signed` builds it, signed by the
+    /// key of this CA. Asked once for each set of certificates, and again after a restart. The default: this CA signs none.
+    ///
+    /// Security duty: clients will trust what is signed here. Sign only certificates that the operator has named to the CA, or whose rollover
+    /// it knows of.
+    ///
+    /// # Errors
+    /// As the back end fails; clients then get no next certificate.
+    async fn sign_next_ca(&self, request: SignNextCaRequest<'_>) -> Result<Vec<u8>, PortError> {
+        let _ = request;
+        Err(PortError::unsupported("this CA signs no answer to GetNextCACert"))
     }
 }

@@ -9,14 +9,15 @@ mod error;
 mod journal;
 mod keys;
 mod queue;
+mod registration_authority;
 mod runtime;
 mod scep;
 mod sink;
 
 pub use approved::{ApprovalSubject, Approved};
 pub use ca::{
-    CaCapabilities, CertificateAuthority, CertificatePlan, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, KnownCertificate,
-    LookupAnswer, LookupRequest, RevokeAnswer, RevokeBy, RevokeCall, StatusRequest,
+    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, KnownCertificate,
+    LookupAnswer, LookupRequest, RevokeAnswer, RevokeBy, RevokeCall, SignNextCaRequest, StatusRequest,
 };
 pub use error::{PortError, PortErrorKind};
 pub use journal::{
@@ -29,8 +30,11 @@ pub use queue::{
     ImportResult, IntuneQueue, Outcome, Payload, PkcsRequest, PkcsResult, QueueCapabilities, QueueItem, ReceiveRequest, RecryptRequest,
     RecryptResult, RequestMeta, ResultItem, RevocationError, RevokeRequest, RevokeResult,
 };
+pub use registration_authority::{RegistrationAuthority, RegistrationAuthorityStore, RegistrationKey, RegistrationKeys};
 pub use runtime::{Busy, Runtime};
-pub use scep::{ChallengeValidator, FailureNotification, ScepNotifier, SuccessNotification, ValidateRequest, Verdict, Vouched};
+pub use scep::{
+    ChallengeValidator, FailureNotification, ScepNotifier, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict, Vouched,
+};
 pub use sink::EventSink;
 
 /// In place of a CSR in `Debug`: one from a SCEP client holds its challenge.

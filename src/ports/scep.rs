@@ -3,7 +3,7 @@
 use core::fmt::Debug;
 
 use async_trait::async_trait;
-use rustls_pki_types::CertificateSigningRequestDer;
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use serde::{Deserialize, Serialize};
 
 use super::{HiddenCsr, PortError};
@@ -17,19 +17,32 @@ pub struct ValidateRequest<'a> {
     pub csr: &'a CertificateSigningRequestDer<'a>,
     /// The SCEP transaction.
     pub transaction_id: &'a TransactionId,
+    /// The certificate to be renewed, when the request is signed by one of ours: chain, validity, status, subject and names have been checked.
+    pub renewed: Option<&'a CertificateDer<'a>>,
 }
 
 impl Debug for ValidateRequest<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ValidateRequest").field("csr", &HiddenCsr(self.csr)).field("transaction_id", &self.transaction_id).finish()
+        f.debug_struct("ValidateRequest")
+            .field("csr", &HiddenCsr(self.csr))
+            .field("transaction_id", &self.transaction_id)
+            .field("renewal", &self.renewed.is_some())
+            .finish()
     }
 }
 
 impl<'a> ValidateRequest<'a> {
-    /// A request from its parts.
+    /// A first enrolment, from its parts.
     #[must_use]
     pub fn new(csr: &'a CertificateSigningRequestDer<'a>, transaction_id: &'a TransactionId) -> Self {
-        Self { csr, transaction_id }
+        Self { csr, transaction_id, renewed: None }
+    }
+
+    /// Says that this certificate is renewed.
+    #[must_use]
+    pub fn renewing(mut self, certificate: Option<&'a CertificateDer<'a>>) -> Self {
+        self.renewed = certificate;
+        self
     }
 }
 
@@ -62,11 +75,41 @@ pub enum Verdict {
     },
 }
 
+/// What a validator's service allows beyond a certificate at once for a good challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ValidatorCapabilities {
+    /// A request may wait for days between its validation and its certificate. Intune's may not: its challenges end after an hour, and it
+    /// knows no pending state.
+    pub pending: bool,
+    /// A certificate of ours may be renewed without a challenge. Intune wants one each time.
+    pub renewal_without_challenge: bool,
+}
+
+impl ValidatorCapabilities {
+    /// Neither: what holds for Intune.
+    #[must_use]
+    pub fn minimal() -> Self {
+        Self { pending: false, renewal_without_challenge: false }
+    }
+
+    /// Both: for challenges that no outside service keeps count of.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { pending: true, renewal_without_challenge: true }
+    }
+}
+
 /// Validates the challenge in a CSR.
 ///
 /// Called once for each request, before anything is asked of a CA. Any error means: do not issue.
 #[async_trait]
 pub trait ChallengeValidator: Debug + Send + Sync {
+    /// What its service allows; asked once by `build()`, which refuses settings beyond it. The default allows nothing.
+    fn capabilities(&self) -> ValidatorCapabilities {
+        ValidatorCapabilities::minimal()
+    }
+
     /// Validates.
     ///
     /// # Errors

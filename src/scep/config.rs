@@ -1,12 +1,8 @@
 //! What a SCEP service is made of and goes by.
 
 use core::time::Duration;
-use std::sync::Arc;
 
-use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
-
-use crate::crypto::{DecryptionKey, SigningKey};
 
 /// When the client gets its certificate: before or after the notifier accepted the news of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -166,38 +162,5 @@ impl Persistence {
     pub(crate) fn backoff(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
         self.backoff_base.saturating_mul(1 << doublings).min(self.backoff_cap)
-    }
-}
-
-/// The certificates and keys by which the service signs replies and opens requests. The two keys may be one, or live in different tokens.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RegistrationAuthority {
-    /// Signs CertReps. RSA: clients of old know nothing else.
-    pub signing_certificate: CertificateDer<'static>,
-    /// Its key.
-    pub signing_key: Arc<dyn SigningKey>,
-    /// Clients encrypt requests to it. RSA.
-    pub decryption_certificate: CertificateDer<'static>,
-    /// Its key.
-    pub decryption_key: Arc<dyn DecryptionKey>,
-}
-
-impl RegistrationAuthority {
-    /// One certificate for both uses; the CA's own when the CA serves SCEP itself.
-    #[must_use]
-    pub fn single(certificate: CertificateDer<'static>, signing_key: Arc<dyn SigningKey>, decryption_key: Arc<dyn DecryptionKey>) -> Self {
-        Self { signing_certificate: certificate.clone(), signing_key, decryption_certificate: certificate, decryption_key }
-    }
-
-    /// A certificate for each use.
-    #[must_use]
-    pub fn pair(
-        signing_certificate: CertificateDer<'static>,
-        signing_key: Arc<dyn SigningKey>,
-        decryption_certificate: CertificateDer<'static>,
-        decryption_key: Arc<dyn DecryptionKey>,
-    ) -> Self {
-        Self { signing_certificate, signing_key, decryption_certificate, decryption_key }
     }
 }

@@ -19,6 +19,9 @@ pub enum ScepMessageError {
     /// An attribute is missing, malformed, there twice, or not signed.
     #[error("the SCEP attribute {0} is missing or malformed")]
     Attribute(&'static str),
+    /// The body of a query is not what its messageType says.
+    #[error("the body of the SCEP message is no {0}")]
+    Content(&'static str),
     /// Not exactly one signer.
     #[error("a SCEP message has exactly one signer")]
     Signers,
