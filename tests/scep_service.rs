@@ -228,13 +228,18 @@ fn a_message_with_a_broken_outer_signature_is_no_request() {
 }
 
 #[test]
-fn message_types_that_are_not_served_are_refused_before_the_key_is_used() {
+fn other_message_types_around_a_csr_of_a_stranger_are_refused() {
     let lab = Lab::new(|builder| builder);
-    for message_type in [MessageType::RenewalReq, MessageType::CertPoll, MessageType::GetCert, MessageType::GetCrl] {
+    for (message_type, expected) in [
+        (MessageType::RenewalReq, FailInfo::BadRequest),
+        (MessageType::CertPoll, FailInfo::BadCertId),
+        (MessageType::GetCert, FailInfo::BadCertId),
+        (MessageType::GetCrl, FailInfo::BadCertId),
+    ] {
         let client = lab.client();
         let builder = PkiRequestBuilder::new(message_type, client.transaction.clone(), &client.csr);
         let (message, to) = client.message_with(&lab.ra, builder);
-        assert_eq!(client.reply(&lab.post(&message), &to, &lab.ra).fail_info(), Some(FailInfo::BadRequest), "{message_type:?}");
+        assert_eq!(client.reply(&lab.post(&message), &to, &lab.ra).fail_info(), Some(expected), "{message_type:?}");
     }
     assert_eq!(lab.validator.calls.load(Ordering::SeqCst), 0);
     assert_eq!(lab.admin().len(), 4);

@@ -9,7 +9,8 @@ use crate::ids::TransactionId;
 use crate::limits::Limits;
 use crate::message::csr::Csr;
 use crate::ports::{
-    ChallengeValidator, FailureNotification, PortError, ScepNotifier, SuccessNotification, ValidateRequest, Verdict, Vouched,
+    ChallengeValidator, FailureNotification, PortError, ScepNotifier, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict,
+    Vouched,
 };
 use crate::secret::Password;
 
@@ -43,6 +44,10 @@ impl fmt::Debug for DangerousStaticChallenge {
 
 #[async_trait]
 impl ChallengeValidator for DangerousStaticChallenge {
+    fn capabilities(&self) -> ValidatorCapabilities {
+        ValidatorCapabilities::all()
+    }
+
     async fn validate(&self, request: ValidateRequest<'_>) -> Result<Verdict, PortError> {
         let csr = Csr::from_der(request.csr, &Limits::default()).map_err(|_| PortError::rejected("the CSR cannot be read"))?;
         let known = csr.challenge_password().is_some_and(|given| constant_time_eq(given.secret_bytes(), self.challenge.secret_bytes()));
@@ -55,12 +60,24 @@ impl ChallengeValidator for DangerousStaticChallenge {
 }
 
 /// Asks a function of yours, which sees the CSR with its challenge and says what it vouches for.
-pub struct CallbackValidator<F>(F);
+///
+/// Its [`capabilities`](ChallengeValidator::capabilities) are minimal unless it is told more.
+pub struct CallbackValidator<F> {
+    callback: F,
+    capabilities: ValidatorCapabilities,
+}
 
 impl<F: Fn(&Csr, &TransactionId) -> Result<Verdict, PortError> + Send + Sync> CallbackValidator<F> {
     /// The function runs on the async threads: let it be quick, or implement [`ChallengeValidator`] instead.
     pub fn new(callback: F) -> Self {
-        Self(callback)
+        Self { callback, capabilities: ValidatorCapabilities::minimal() }
+    }
+
+    /// Sets what the service behind the challenges allows beyond a certificate at once.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: ValidatorCapabilities) -> Self {
+        self.capabilities = capabilities;
+        self
     }
 }
 
@@ -72,9 +89,13 @@ impl<F> fmt::Debug for CallbackValidator<F> {
 
 #[async_trait]
 impl<F: Fn(&Csr, &TransactionId) -> Result<Verdict, PortError> + Send + Sync> ChallengeValidator for CallbackValidator<F> {
+    fn capabilities(&self) -> ValidatorCapabilities {
+        self.capabilities
+    }
+
     async fn validate(&self, request: ValidateRequest<'_>) -> Result<Verdict, PortError> {
         let csr = Csr::from_der(request.csr, &Limits::default()).map_err(|_| PortError::rejected("the CSR cannot be read"))?;
-        (self.0)(&csr, request.transaction_id)
+        (self.callback)(&csr, request.transaction_id)
     }
 }
 

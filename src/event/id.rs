@@ -167,6 +167,7 @@ events! {
     14 FlowPaused Operational Connector Message Information "A flow was paused.";
     15 FlowResumed Operational Connector Message Information "A flow was resumed.";
     16 AnswerLost Operational Connector Attempt Warning "It is not known what a call did; the other side is asked before it is tried again.";
+    17 NoSubjectAltName Operational Connector Request Warning "A SCEP client asks for a certificate without subjectAltName; Intune's Android devices do not take it.";
     1000 PkcsRequestSuccess Admin Pkcs Request Information "A PKCS request was completed and its result accepted.";
     1001 PkcsRequestFailure Admin Pkcs Request Error "A PKCS request failed for good.";
     1002 PkcsDownloadSuccess Operational Pkcs Batch Information "PKCS requests were downloaded.";

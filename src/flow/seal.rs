@@ -70,6 +70,7 @@ fn bound_to(row: RowKey) -> Vec<u8> {
     let kind: &[u8] = match row.kind {
         RowKind::Request => b"request",
         RowKind::ScepTransaction => b"scep-transaction",
+        RowKind::ScepTransactionId => b"scep-transaction-id",
         RowKind::Notification => b"notification",
         RowKind::Health => b"health",
         RowKind::CoolDown => b"cool-down",

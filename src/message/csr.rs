@@ -117,6 +117,12 @@ impl Csr {
         &self.key_algorithm
     }
 
+    /// The algorithm of the request's own signature; absent when it is none that this crate verifies.
+    #[must_use]
+    pub fn signature_algorithm(&self) -> Option<SignatureIdentifier> {
+        self.signature_algorithm
+    }
+
     /// The challengePassword as UTF-8 text, whatever string type it came in.
     #[must_use]
     pub fn challenge_password(&self) -> Option<&Password> {

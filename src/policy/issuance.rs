@@ -310,38 +310,7 @@ impl IssuancePolicy {
     ) -> Result<Approved, PolicyError> {
         self.check(plan, &ids(meta.device.as_ref(), meta.user.as_ref()), NamesAre::Listed, now)?;
         check_own_extensions(csr, plan)?;
-        let approved = self.mint(provider, meta.flow, csr, plan, now)?;
-        Ok(approved)
-    }
-
-    /// The one place where approvals are made: plan checked before, CSR held against the plan here.
-    pub(super) fn mint(
-        &self,
-        provider: &CryptoProvider,
-        flow: Flow,
-        csr: &Csr,
-        plan: &CertificatePlan,
-        now: Timestamp,
-    ) -> Result<Approved, PolicyError> {
-        check_csr(csr, plan)?;
-        csr.verify_self_signature(provider)
-            .map_err(|error| PolicyRefusal::new(Rule::CsrMismatch, format!("the CSR's own signature does not verify: {error}")))?;
-        let sha256 = |bytes: &[u8]| -> Result<[u8; 32], PolicyError> {
-            let mut out = [0; 32];
-            out.copy_from_slice(provider.digest()?.digest(DigestAlgorithm::Sha256, &[bytes])?.as_ref());
-            Ok(out)
-        };
-        let subject = ApprovalSubject {
-            flow,
-            csr_digest: sha256(csr.der())?,
-            plan_digest: sha256(&plan.digest_input())?,
-            ca: plan.ca.clone(),
-            template: plan.template.clone(),
-            identity: identity(plan),
-        };
-        #[expect(clippy::disallowed_methods, reason = "the issuance policy is the finished validation")]
-        let approved = Approved::mint(subject, now.saturating_add(APPROVAL_LIFETIME));
-        Ok(approved)
+        mint(provider, meta.flow, csr, plan, now)
     }
 
     fn names_usage(&self, usage: &str) -> bool {
@@ -355,6 +324,35 @@ impl IssuancePolicy {
     pub(super) fn knows_account_domain(&self, domain: &str) -> bool {
         contains_folded(&self.upn_suffixes, domain) || contains_folded(&self.email_domains, domain)
     }
+}
+
+/// The one place where approvals are made: plan checked before, CSR held against the plan here.
+pub(super) fn mint(
+    provider: &CryptoProvider,
+    flow: Flow,
+    csr: &Csr,
+    plan: &CertificatePlan,
+    now: Timestamp,
+) -> Result<Approved, PolicyError> {
+    check_csr(csr, plan)?;
+    csr.verify_self_signature(provider)
+        .map_err(|error| PolicyRefusal::new(Rule::CsrMismatch, format!("the CSR's own signature does not verify: {error}")))?;
+    let sha256 = |bytes: &[u8]| -> Result<[u8; 32], PolicyError> {
+        let mut out = [0; 32];
+        out.copy_from_slice(provider.digest()?.digest(DigestAlgorithm::Sha256, &[bytes])?.as_ref());
+        Ok(out)
+    };
+    let subject = ApprovalSubject {
+        flow,
+        csr_digest: sha256(csr.der())?,
+        plan_digest: sha256(&plan.digest_input())?,
+        ca: plan.ca.clone(),
+        template: plan.template.clone(),
+        identity: identity(plan),
+    };
+    #[expect(clippy::disallowed_methods, reason = "the issuance policy is the finished validation")]
+    let approved = Approved::mint(subject, now.saturating_add(APPROVAL_LIFETIME));
+    Ok(approved)
 }
 
 /// What a subject may name beside the subjectAltName.

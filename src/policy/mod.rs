@@ -7,13 +7,19 @@ mod issuance;
 mod names;
 pub mod post_issue;
 mod recipient;
+#[cfg(feature = "scep")]
+mod registration_authority;
 mod scep;
 mod sid;
 mod subject;
 
 pub use issuance::IssuancePolicy;
 pub use recipient::{ApprovedRecipient, DeviceBinding, RecipientPolicy};
+#[cfg(feature = "scep")]
+pub(crate) use registration_authority::{RegistrationProfile, RegistrationUse, approve_registration_authority};
 pub use scep::ScepApproval;
+#[cfg(feature = "scep")]
+pub(crate) use sid::sid_of;
 pub use sid::{InvalidSidDomain, SidDomain, SidPolicy};
 pub use subject::SubjectRule;
 

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::issuance::{ids, key_algorithm, key_usage_for};
+use super::issuance::{ids, key_algorithm, key_usage_for, mint};
 use super::names::{NamesAre, check_names};
 use super::{IssuancePolicy, PolicyError, PolicyRefusal, Rule, SidPolicy};
 use crate::crypto::CryptoProvider;
@@ -116,7 +116,7 @@ impl IssuancePolicy {
         // The device's own URI stays as it is, since the validator has seen it; the extension is ours to add.
         plan.sid_extension = sid.filter(|_| self.sid_setting().writes_extension());
         self.check(&plan, &ids(vouched.device.as_ref(), vouched.user.as_ref()), trust, now)?;
-        let approved = self.mint(provider, Flow::Scep, csr, &plan, now)?;
+        let approved = mint(provider, Flow::Scep, csr, &plan, now)?;
         Ok((plan, approved))
     }
 }

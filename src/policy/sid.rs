@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{IssuancePolicy, PolicyRefusal, Rule};
 use crate::ids::Sid;
+#[cfg(feature = "scep")]
+use crate::message::certificate::Certificate;
 use crate::terms::SID_URI_PREFIX;
+#[cfg(feature = "scep")]
+use crate::terms::SubjectAltName;
 
 /// Where the SID of a request goes. A request without SID gets none: it is never invented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -89,6 +93,16 @@ impl fmt::Debug for SidDomain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SidDomain({self})")
     }
+}
+
+/// The SID that a certificate names, in the extension or in a URI.
+#[cfg(feature = "scep")]
+pub(crate) fn sid_of(certificate: &Certificate) -> Option<Sid> {
+    let of_name = |name: &SubjectAltName| match name {
+        SubjectAltName::Uri(uri) => sid_of_uri(uri).ok().flatten(),
+        _ => None,
+    };
+    certificate.sid().cloned().or_else(|| certificate.subject_alt_names().iter().find_map(of_name))
 }
 
 /// The SID in a URI: `None` when the URI is no SID URI at all, an error when it nearly is one.

@@ -30,6 +30,8 @@ pub enum RowKind {
     Request,
     /// A SCEP transaction.
     ScepTransaction,
+    /// The latest transaction of a SCEP transactionID.
+    ScepTransactionId,
     /// A notification that waits for the service.
     Notification,
     /// The last health message.

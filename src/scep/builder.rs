@@ -8,18 +8,20 @@ use std::sync::{Arc, RwLock};
 use rustls_pki_types::CertificateDer;
 
 use super::admission::Gate;
-use super::config::{Admission, AlgorithmPolicy, NotificationPolicy, Persistence, RegistrationAuthority};
-use super::service::{Authority, Inner, KeyLocks, Service};
+use super::authority::{Authorities, Authority, Issuer};
+use super::config::{Admission, AlgorithmPolicy, CaCertificates, NotificationPolicy, PendingPolicy, Persistence, RenewalPolicy};
+use super::nonces::NonceCache;
+use super::registration::{self, RegistrationAuthoritySource};
+use super::service::{Inner, KeyLocks, Service};
+use super::wire::Form;
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::flow::seal::Sealer;
 use crate::flow::{Context, Finding, module_findings};
 use crate::ids::{CaName, InstanceId, TemplateName, TenantId};
 use crate::limits::Limits;
-use crate::message::algorithm::PublicKeyAlgorithm;
-use crate::message::certificate::Certificate;
-use crate::message::path;
+use crate::message::scep::EmptyContent;
 use crate::policy::IssuancePolicy;
-use crate::ports::{CertificateAuthority, ChallengeValidator, EventSink, Journal, Runtime, ScepNotifier};
+use crate::ports::{CertificateAuthority, ChallengeValidator, EventSink, Journal, RegistrationAuthority, Runtime, ScepNotifier};
 use crate::secret::SecretBytes;
 
 /// Everything that is wrong with the configuration of a SCEP service.
@@ -44,7 +46,7 @@ pub struct ServiceBuilder {
     journal: Arc<dyn Journal>,
     ca_name: CaName,
     ca: Arc<dyn CertificateAuthority>,
-    ra: RegistrationAuthority,
+    ra: RegistrationAuthoritySource,
     validator: Arc<dyn ChallengeValidator>,
     notifier: Arc<dyn ScepNotifier>,
     tenant: Option<TenantId>,
@@ -55,7 +57,11 @@ pub struct ServiceBuilder {
     template: Option<TemplateName>,
     validity: Duration,
     notification: NotificationPolicy,
+    renewal: RenewalPolicy,
+    pending: PendingPolicy,
+    ca_certificates: CaCertificates,
     algorithms: AlgorithmPolicy,
+    empty: EmptyContent,
     admission: Admission,
     persistence: Persistence,
     limits: Limits,
@@ -77,7 +83,7 @@ impl ServiceBuilder {
         journal: Arc<dyn Journal>,
         ca_name: CaName,
         ca: Arc<dyn CertificateAuthority>,
-        ra: RegistrationAuthority,
+        ra: RegistrationAuthoritySource,
         validator: Arc<dyn ChallengeValidator>,
         notifier: Arc<dyn ScepNotifier>,
     ) -> Self {
@@ -97,7 +103,11 @@ impl ServiceBuilder {
             template: None,
             validity: Duration::from_secs(365 * 86_400),
             notification: NotificationPolicy::default(),
+            renewal: RenewalPolicy::default(),
+            pending: PendingPolicy::default(),
+            ca_certificates: CaCertificates::default(),
             algorithms: AlgorithmPolicy::default(),
+            empty: EmptyContent::default(),
             admission: Admission::default(),
             persistence: Persistence::default(),
             limits: Limits::default(),
@@ -163,6 +173,35 @@ impl ServiceBuilder {
         self
     }
 
+    /// Sets whether a certificate of ours gets its holder a new one. Default [`RenewalPolicy::WithChallenge`].
+    #[must_use]
+    pub fn renewal(mut self, policy: RenewalPolicy) -> Self {
+        self.renewal = policy;
+        self
+    }
+
+    /// Sets what becomes of a request that the CA holds for approval. Default [`PendingPolicy::WaitForTheDeadline`].
+    #[must_use]
+    pub fn pending(mut self, policy: PendingPolicy) -> Self {
+        self.pending = policy;
+        self
+    }
+
+    /// Sets how GetCACert answers for a CA without an RA that has issuers. Default [`CaCertificates::Chain`].
+    #[must_use]
+    pub fn ca_certificates(mut self, form: CaCertificates) -> Self {
+        self.ca_certificates = form;
+        self
+    }
+
+    /// Sets what FAILURE and PENDING hold in the place of the envelope. Default [`EmptyContent::Empty`], which real clients need;
+    /// [`EmptyContent::Absent`] is the letter of RFC 8894 sections 3.3.2.2 and 3.3.2.3.
+    #[must_use]
+    pub fn empty_content(mut self, empty: EmptyContent) -> Self {
+        self.empty = empty;
+        self
+    }
+
     /// Sets which algorithms clients may use. Default [`AlgorithmPolicy::Modern`].
     #[must_use]
     pub fn algorithms(mut self, policy: AlgorithmPolicy) -> Self {
@@ -222,7 +261,7 @@ impl ServiceBuilder {
     ///
     /// # Errors
     /// [`ScepBuildError`] lists every mistake.
-    pub async fn build(self) -> Result<Service, ScepBuildError> {
+    pub async fn build(mut self) -> Result<Service, ScepBuildError> {
         let mut findings = self.findings();
         let chain = match self.ca.chain().await {
             Ok(chain) if !chain.is_empty() => chain,
@@ -235,9 +274,9 @@ impl ServiceBuilder {
                 Vec::new()
             }
         };
-        let authority = self.authority(chain, &mut findings);
-        let provider = Arc::new(self.provider);
-        let sealer = match self.sealing_key {
+        self.check_status_source(&mut findings).await;
+        let provider = Arc::new(self.provider.clone());
+        let sealer = match self.sealing_key.take() {
             Some(key) => Sealer::new(provider.clone(), key),
             None => Sealer::random(provider.clone()),
         };
@@ -248,40 +287,95 @@ impl ServiceBuilder {
                 "give 32 random bytes and a provider with `random` and `aead`",
             ));
         }
-        let (Some(tenant), Some(instance), Some(runtime), Some(sink), Some(policy), Some(authority), Ok(sealer)) =
-            (self.tenant, self.instance, self.runtime, self.sink, self.policy, authority, sealer)
-        else {
+        let context = match (&self.tenant, &self.instance, &self.runtime, &self.sink) {
+            (Some(tenant), Some(instance), Some(runtime), Some(sink)) => Some(Context {
+                tenant: tenant.clone(),
+                instance: instance.clone(),
+                provider,
+                runtime: runtime.clone(),
+                sink: sink.clone(),
+                limits: Limits { input_bytes: self.admission.max_message.min(self.limits.input_bytes), ..self.limits.clone() },
+            }),
+            _ => None,
+        };
+        let authorities = self.authorities(context.as_ref(), chain, &mut findings).await.filter(|_| findings.is_empty());
+        let (Some((current, former)), Some(context), Some(policy), Ok(sealer)) = (authorities, context, self.policy, sealer) else {
             return Err(ScepBuildError { findings });
         };
-        if !findings.is_empty() {
-            return Err(ScepBuildError { findings });
-        }
-        let limits = Limits { input_bytes: self.admission.max_message.min(self.limits.input_bytes), ..self.limits };
+        let managed = match self.ra {
+            RegistrationAuthoritySource::Managed(managed) => Some(managed),
+            RegistrationAuthoritySource::Given(_) => None,
+        };
         Ok(Service::new(Inner {
-            context: Context { tenant, instance, provider, runtime, sink, limits },
+            context,
             journal: self.journal,
-            ca_name: self.ca_name,
-            ca_is_idempotent: self.ca.capabilities().idempotent_issue,
-            ca: self.ca,
-            signing_key: self.ra.signing_key,
-            decryption_key: self.ra.decryption_key,
+            authorities: RwLock::new(Arc::new(Authorities::new(current, former, self.ca_certificates))),
+            managed,
             validator: self.validator,
             notifier: self.notifier,
             policy,
-            template: self.template,
             validity: self.validity,
             notification: self.notification,
-            algorithms: self.algorithms,
+            renewal: self.renewal,
+            pending: self.pending,
+            ca_certificates: self.ca_certificates,
+            form: Form { algorithms: self.algorithms, empty: self.empty },
             requests: Gate::new(self.admission.requests, 0),
             key_operations: Gate::new(self.admission.key_operations, self.admission.key_queue),
             admission: self.admission,
+            nonces: NonceCache::new(self.persistence.replay_window),
             persistence: self.persistence,
             sealer,
             issuing_authority: self.issuing_authority,
-            authority: RwLock::new(Arc::new(authority)),
             locks: KeyLocks::default(),
             looked_at: AtomicI64::new(i64::MIN),
         }))
+    }
+
+    /// A renewal without a challenge rests on the certificate's status: somebody must know it.
+    async fn check_status_source(&self, findings: &mut Vec<Finding>) {
+        let rests_on_status = self.renewal == RenewalPolicy::CertificateSuffices;
+        if rests_on_status && !self.ca.capabilities().lookup_by_serial && self.ca.crl().await.is_err() {
+            findings.push(Finding::new(
+                "scep.renewal",
+                "the certificate suffices, but the CA says neither by lookup nor by a CRL whether it is revoked",
+                "implement `lookup` or `crl`, or leave `renewal` at `RenewalPolicy::WithChallenge`",
+            ));
+        }
+    }
+
+    /// The authorities to start with.
+    async fn authorities(
+        &self,
+        context: Option<&Context>,
+        chain: Vec<CertificateDer<'static>>,
+        findings: &mut Vec<Finding>,
+    ) -> Option<(Authority, Vec<Authority>)> {
+        let issuer = Issuer::new(self.ca_name.clone(), self.ca.clone(), self.template.clone());
+        let (ra, former) = match &self.ra {
+            RegistrationAuthoritySource::Given(ra) => (RegistrationAuthority::clone(ra), Vec::new()),
+            // Nothing is asked of a CA while the configuration is known to be wrong.
+            RegistrationAuthoritySource::Managed(_) if !findings.is_empty() => return None,
+            RegistrationAuthoritySource::Managed(managed) => {
+                let context = context?;
+                match registration::first(managed, context, &issuer, &chain, self.persistence.cached_certificates).await {
+                    Ok(found) => found,
+                    Err(error) => {
+                        let problem = format!("there is no certificate for the RA: {error}");
+                        findings.push(Finding::new("scep.ra", problem, "let the CA issue it, or give a `RegistrationAuthority`"));
+                        return None;
+                    }
+                }
+            }
+        };
+        if self.fips == Fips::Required {
+            let keys = [("signing_key", ra.signing_key.fips()), ("decryption_key", ra.decryption_key.fips())];
+            let outside = keys.into_iter().filter(|(_, fips)| !fips).map(|(setting, _)| format!("scep.ra.{setting}"));
+            findings.extend(module_findings(&self.provider, SLOTS, outside));
+        }
+        let surroundings = (&self.provider, &self.limits, self.runtime.as_ref().map(|runtime| runtime.now()));
+        let current = Authority::read(issuer, &ra, chain, "scep", surroundings, findings)?;
+        Some((current, former))
     }
 
     fn findings(&self) -> Vec<Finding> {
@@ -311,6 +405,28 @@ impl ServiceBuilder {
             "retries would follow without a pause",
             "set more than zero",
         );
+        check(self.persistence.pending_lifetime.is_zero(), "persistence.pending_lifetime", "no poll would find its request", "set days");
+        let validator = self.validator.capabilities();
+        check(
+            self.pending == PendingPolicy::AnswerPending && !validator.pending,
+            "pending",
+            "clients would get PENDING, but the challenges of the validator do not outlive a wait, or its service knows no pending requests",
+            "leave it at `PendingPolicy::WaitForTheDeadline`, as Intune needs it",
+        );
+        check(
+            self.renewal == RenewalPolicy::CertificateSuffices && !validator.renewal_without_challenge,
+            "renewal",
+            "the certificate suffices, but the validator wants a challenge with each request",
+            "leave it at `RenewalPolicy::WithChallenge`, as Intune needs it",
+        );
+        if let RegistrationAuthoritySource::Managed(managed) = &self.ra {
+            findings.extend(managed.finding());
+        }
+        let mut check = |wrong: bool, setting: &str, problem: &str, remedy: &str| {
+            if wrong {
+                findings.push(Finding::new(format!("scep.{setting}"), problem, remedy));
+            }
+        };
         check(
             self.journal.is_durable() && self.sealing_key.is_none(),
             "sealing_key",
@@ -323,8 +439,6 @@ impl ServiceBuilder {
             "it is empty or longer than 256 characters",
             "set the issuer's common name",
         );
-        let slots =
-            [SlotName::Random, SlotName::Digest, SlotName::Verification, SlotName::ContentCipher, SlotName::KeyTransport, SlotName::Aead];
         if self.provider.is_fips_approved_only() && self.algorithms == AlgorithmPolicy::DangerousAllow3DesAndSha1 {
             findings.push(Finding::new(
                 "scep.algorithms",
@@ -332,12 +446,7 @@ impl ServiceBuilder {
                 "leave `algorithms` at `AlgorithmPolicy::Modern`",
             ));
         }
-        if self.fips == Fips::Required {
-            let keys = [("signing_key", self.ra.signing_key.fips()), ("decryption_key", self.ra.decryption_key.fips())];
-            let outside = keys.into_iter().filter(|(_, fips)| !fips).map(|(setting, _)| format!("scep.ra.{setting}"));
-            findings.extend(module_findings(&self.provider, slots, outside));
-        }
-        for slot in slots.into_iter().filter(|slot| !self.provider.has(*slot)) {
+        for slot in SLOTS.into_iter().filter(|slot| !self.provider.has(*slot)) {
             let problem = format!("the crypto provider `{}` has no slot `{}`", self.provider.name(), slot.as_str());
             findings.push(Finding::new(
                 format!("scep.provider.{}", slot.as_str()),
@@ -347,72 +456,8 @@ impl ServiceBuilder {
         }
         findings
     }
-
-    /// Reads and checks the certificates of RA and CA.
-    fn authority(&self, chain: Vec<CertificateDer<'static>>, findings: &mut Vec<Finding>) -> Option<Authority> {
-        let mut read = |setting: &str, der: &CertificateDer<'static>| match Certificate::from_der(der, &self.limits) {
-            Ok(certificate) => Some(certificate),
-            Err(error) => {
-                findings.push(Finding::new(setting, format!("it cannot be read: {error}"), "give an X.509 certificate as DER"));
-                None
-            }
-        };
-        let signing = read("scep.ra.signing_certificate", &self.ra.signing_certificate);
-        let decryption = read("scep.ra.decryption_certificate", &self.ra.decryption_certificate);
-        let issuers: Vec<Certificate> = chain.iter().filter_map(|der| read("scep.ca", der)).collect();
-        let (signing, decryption) = (signing?, decryption?);
-        let mut check = |wrong: bool, setting: &str, problem: &str, remedy: &str| {
-            if wrong {
-                findings.push(Finding::new(format!("scep.ra.{setting}"), problem, remedy));
-            }
-        };
-        let rsa =
-            |certificate: &Certificate| matches!(certificate.public_key_algorithm(), PublicKeyAlgorithm::Rsa { bits } if *bits >= 2_048);
-        check(!rsa(&signing), "signing_certificate", "its key is not RSA of 2048 bits or more", "use an RSA certificate of an RA");
-        check(!rsa(&decryption), "decryption_certificate", "its key is not RSA of 2048 bits or more", "use an RSA certificate of an RA");
-        check(
-            self.ra.signing_key.public_key().as_ref() != signing.spki(),
-            "signing_key",
-            "it does not belong to the signing certificate",
-            "give the key of that certificate",
-        );
-        check(
-            self.ra.decryption_key.public_key().as_ref() != decryption.spki(),
-            "decryption_key",
-            "it does not belong to the decryption certificate",
-            "give the key of that certificate",
-        );
-        check(
-            signing.key_usage().is_some_and(|usage| !usage.digital_signature),
-            "signing_certificate",
-            "its keyUsage has no digitalSignature (RFC 8894 section 2.1.2)",
-            "have it issued with digitalSignature; a CA that serves SCEP itself needs it too",
-        );
-        check(
-            decryption.key_usage().is_some_and(|usage| !usage.key_encipherment),
-            "decryption_certificate",
-            "its keyUsage has no keyEncipherment (RFC 8894 section 2.1.2)",
-            "have it issued with keyEncipherment; a CA that serves SCEP itself needs it too",
-        );
-        if let (Some(runtime), Some((_, above))) = (&self.runtime, issuers.split_first()) {
-            let now = runtime.now();
-            for (setting, certificate) in [("signing_certificate", &signing), ("decryption_certificate", &decryption)] {
-                let is_ca = chain.first().is_some_and(|issuer| issuer.as_ref() == certificate.der().as_ref());
-                let fits = path::verify_chain(
-                    &self.provider,
-                    certificate,
-                    &issuers,
-                    above.last().map_or(&issuers[..1], core::slice::from_ref),
-                    now,
-                );
-                check(
-                    !is_ca && fits.is_err(),
-                    setting,
-                    "it is not issued by the CA, or not valid now",
-                    "have the CA issue it: clients verify replies by the CA",
-                );
-            }
-        }
-        Some(Authority { signing, decryption, chain })
-    }
 }
+
+/// What the service needs of the provider.
+const SLOTS: [SlotName; 6] =
+    [SlotName::Random, SlotName::Digest, SlotName::Verification, SlotName::ContentCipher, SlotName::KeyTransport, SlotName::Aead];

@@ -5,10 +5,13 @@ use super::AlgorithmPolicy;
 /// The capability list: one word a line, no blank line (strongSwan 5.9.8 takes an empty line as every capability).
 ///
 /// `SHA-384` is not in the registry; strongSwan 5.9.8 needs it listed to use AES, others ignore it.
-pub(crate) fn body(algorithms: AlgorithmPolicy, renewal: bool) -> String {
+pub(crate) fn body(algorithms: AlgorithmPolicy, renewal: bool, next_ca: bool) -> String {
     let mut words = vec!["AES", "POSTPKIOperation", "SHA-256", "SHA-384", "SHA-512", "SCEPStandard"];
     if renewal {
         words.push("Renewal");
+    }
+    if next_ca {
+        words.push("GetNextCACert");
     }
     if algorithms == AlgorithmPolicy::DangerousAllow3DesAndSha1 {
         words.extend(["DES3", "SHA-1"]);
@@ -22,10 +25,10 @@ mod tests {
 
     #[test]
     fn the_list_has_no_blank_line_and_hides_what_is_weak() {
-        let modern = body(AlgorithmPolicy::Modern, false);
+        let modern = body(AlgorithmPolicy::Modern, false, false);
         assert!(modern.lines().all(|line| !line.is_empty()) && !modern.contains("\n\n"), "{modern:?}");
         assert!(modern.lines().any(|word| word == "SHA-384"));
-        assert!(!modern.lines().any(|word| matches!(word, "DES3" | "SHA-1" | "Renewal")));
-        assert!(body(AlgorithmPolicy::DangerousAllow3DesAndSha1, false).lines().any(|word| word == "DES3"));
+        assert!(!modern.lines().any(|word| matches!(word, "DES3" | "SHA-1" | "Renewal" | "GetNextCACert")));
+        assert!(body(AlgorithmPolicy::DangerousAllow3DesAndSha1, true, true).lines().any(|word| word == "DES3"));
     }
 }

@@ -30,6 +30,47 @@ pub enum AlgorithmPolicy {
     DangerousAllow3DesAndSha1,
 }
 
+/// Whether a certificate of ours gets its holder a new one. Chain, validity, status at the CA, subject and names are checked in each case;
+/// the key may be a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RenewalPolicy {
+    /// The request needs a challenge as well, as Intune demands.
+    #[default]
+    WithChallenge,
+    /// The certificate suffices: whoever has stolen a key keeps its identity until the certificate is revoked. The names are held against the
+    /// lists of the issuance policy, since no validator has seen them.
+    CertificateSuffices,
+    /// Nothing is renewed.
+    Refuse,
+}
+
+/// What becomes of a request that the CA holds for approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PendingPolicy {
+    /// The CA is asked again while the client waits; at the deadline the request fails. Intune knows no pending requests.
+    #[default]
+    WaitForTheDeadline,
+    /// The client gets PENDING and polls (RFC 8894 section 4.4). Only with a validator whose challenges outlive that.
+    AnswerPending,
+}
+
+/// How GetCACert answers when the CA serves SCEP itself, without an RA, and has issuers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum CaCertificates {
+    /// The chain as `application/x-x509-ca-ra-cert` (RFC 8894 section 4.2.1.2).
+    #[default]
+    Chain,
+    /// The issuing certificate alone as `application/x-x509-ca-cert`: iOS and macOS take the other media type to mean that there are RA
+    /// certificates, and fail without them.
+    IssuingCertificateAlone,
+}
+
 /// How much is let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -111,6 +152,10 @@ pub struct Persistence {
     pub replay_window: Duration,
     /// How long finished rows stay in the journal, also those of others that share it. Default 7 days.
     pub keep_finished: Duration,
+    /// How long a pending request waits for the CA before it is given up; what the CA issues later is revoked. Default 7 days.
+    pub pending_lifetime: Duration,
+    /// How long clients may go by an old answer to GetCACert: an RA key that was replaced opens requests for so long. Default 14 days.
+    pub cached_certificates: Duration,
 }
 
 impl Default for Persistence {
@@ -123,6 +168,8 @@ impl Default for Persistence {
             backoff_cap: Duration::from_secs(7_200),
             replay_window: Duration::from_secs(86_400),
             keep_finished: Duration::from_secs(7 * 86_400),
+            pending_lifetime: Duration::from_secs(7 * 86_400),
+            cached_certificates: Duration::from_secs(14 * 86_400),
         }
     }
 }
@@ -156,6 +203,25 @@ impl Persistence {
     pub fn with_replay_window(mut self, window: Duration) -> Self {
         self.replay_window = window;
         self
+    }
+
+    /// Sets how long a pending request waits for the CA.
+    #[must_use]
+    pub fn with_pending_lifetime(mut self, lifetime: Duration) -> Self {
+        self.pending_lifetime = lifetime;
+        self
+    }
+
+    /// Sets how long clients may go by an old answer to GetCACert.
+    #[must_use]
+    pub fn with_cached_certificates(mut self, lifetime: Duration) -> Self {
+        self.cached_certificates = lifetime;
+        self
+    }
+
+    /// How long finished rows are needed.
+    pub(crate) fn longest(&self) -> Duration {
+        self.keep_finished.max(self.replay_window).max(self.pending_lifetime)
     }
 
     /// The wait before the attempt after `attempt` (from 1).

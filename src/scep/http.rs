@@ -13,6 +13,8 @@ pub mod media_type {
     pub const CA_CERT: &str = "application/x-x509-ca-cert";
     /// GetCACert with RA certificates or a chain
     pub const CA_RA_CERT: &str = "application/x-x509-ca-ra-cert";
+    /// GetNextCACert
+    pub const NEXT_CA_CERT: &str = "application/x-x509-next-ca-cert";
     /// CertRep
     pub const PKI_MESSAGE: &str = "application/x-pki-message";
 }

@@ -9,7 +9,10 @@ use crate::event::EventId;
 use crate::flow::credential::{Credential, day};
 use crate::message::certificate::Certificate;
 use crate::message::csr::Csr;
-use crate::ports::{CertificatePlan, Change, ClaimRequest, FindAnswer, FindRequest, LoadRequest, PruneRequest, Row, RowKind, RowState};
+use crate::ports::{
+    CertificatePlan, Change, ClaimRequest, FindAnswer, FindRequest, IssueAnswer, Issued, LoadRequest, PruneRequest, Row, RowKind, RowState,
+    StatusRequest,
+};
 use crate::retry::{ErrorClass, Retry};
 use crate::terms::{Flow, KeyAlgorithm};
 use crate::time::Timestamp;
@@ -60,9 +63,10 @@ impl Service {
             }
         }
         inner.refresh_chain().await;
+        inner.keep_registration(now).await;
         inner.look_at_credentials(now);
         let component = Subject { scope: "maintain".to_owned(), delivery: 0 };
-        let prune = PruneRequest::new(now.saturating_sub(inner.persistence.keep_finished.max(inner.persistence.replay_window)), 1_000);
+        let prune = PruneRequest::new(now.saturating_sub(inner.persistence.longest()), 1_000);
         done.pruned = inner.within(inner.soon(), &component, inner.journal.prune(prune)).await.unwrap_or(0);
         let open = LoadRequest::Open { kind: RowKind::Notification, max: BATCH };
         if let Ok(rows) = inner.within(inner.soon(), &component, inner.journal.load(open)).await {
@@ -78,7 +82,7 @@ impl Inner {
         if self.looked_at.swap(day(now), Ordering::Relaxed) == day(now) {
             return;
         }
-        let authority = self.authority();
+        let authority = self.authorities().current.clone();
         let credential = |name: &str, certificate: &Certificate| Credential { name: name.to_owned(), not_after: certificate.not_after() };
         let mut credentials = vec![credential("RA signing certificate", &authority.signing)];
         if authority.decryption.der() != authority.signing.der() {
@@ -87,7 +91,7 @@ impl Inner {
         self.context.warn_of_expiry(Flow::Scep, &credentials, now);
     }
 
-    fn soon(&self) -> Timestamp {
+    pub(super) fn soon(&self) -> Timestamp {
         self.now().saturating_add(Duration::from_secs(30))
     }
 
@@ -164,55 +168,72 @@ impl Inner {
         }
     }
 
-    /// The client has not come back within the replay window: what may have been issued for it is revoked.
+    /// The client has not come back in its time: what may have been issued for it is revoked.
     async fn clear_away(&self, mut row: Row, record: &Record, subject: &Subject) -> Row {
         let found = match (&record.certificate, row.state) {
-            (Some(_), _) => Some(record.copy()),
+            (Some(_), _) => Ok(Some(record.copy())),
+            (None, RowState::Asked) if record.pending.is_some() => self.ask_about_pending(&row, record, subject).await,
             (None, RowState::Asked | RowState::OrphanSuspected) => match self.find_again(&row, record, subject).await {
-                Some(FindAnswer::Found(issued)) => {
-                    let mut found = record.copy();
-                    found.certificate = Some(issued.certificate.as_ref().to_vec());
-                    found.ca_side_id = issued.ca_side_id;
-                    Some(found)
-                }
-                Some(FindAnswer::Absent) => None,
-                _ => {
-                    row.state = RowState::Parked;
-                    self.emit(EventId::AnswerLost, subject, row.attempt, |event| {
-                        event.with_message("The CA cannot say whether it issued; look for a certificate that nobody has.")
-                    });
-                    return row;
-                }
+                Some(FindAnswer::Found(issued)) => Ok(Some(with_certificate(record, *issued))),
+                Some(FindAnswer::Absent) => Ok(None),
+                _ => Err("The CA cannot say whether it issued; look for a certificate that nobody has."),
             },
-            (None, _) => None,
+            (None, _) => Ok(None),
         };
-        if let (Some(found), Ok(key)) = (&found, record::run_key(&self.context.provider, row.key.key, row.created)) {
-            self.hand_to_revocation(found, key, subject).await;
+        if record.pending.is_some() {
+            self.emit(EventId::ScepRequestIssuedFailure, subject, row.attempt, |event| {
+                event
+                    .with_detail("stage", "issue")
+                    .with_detail("notified", "false")
+                    .with_error_class(ErrorClass::Deadline)
+                    .with_message("The request waited for the CA until its time was over.")
+            });
+        }
+        match found {
+            Err(reason) => {
+                row.state = RowState::Parked;
+                self.emit(EventId::AnswerLost, subject, row.attempt, |event| event.with_message(reason));
+                return row;
+            }
+            Ok(Some(found)) => {
+                if let Ok(key) = record::run_key(&self.context.provider, row.key.key, row.created) {
+                    self.hand_to_revocation(&found, key, subject).await;
+                }
+            }
+            Ok(None) => {}
         }
         row.state = RowState::Failed;
         row
+    }
+
+    /// What became of a request that the CA held, at the end of its time.
+    async fn ask_about_pending(&self, row: &Row, record: &Record, subject: &Subject) -> Result<Option<Record>, &'static str> {
+        let poll_id = record.pending.as_ref().map_or("", |pending| &pending.poll_id);
+        let key = record::run_key(&self.context.provider, row.key.key, row.created).map_err(|_| "The crypto provider failed.")?;
+        let request = StatusRequest::new(key, poll_id, self.soon());
+        match self.within(self.soon(), subject, self.ca_of(record).status(request)).await {
+            Ok(IssueAnswer::Issued(issued)) => Ok(Some(with_certificate(record, *issued))),
+            Err(error) if error.retry() == Retry::Never => Ok(None),
+            _ => Err("The CA still holds the request, or does not answer; deny it there."),
+        }
     }
 
     async fn find_again(&self, row: &Row, record: &Record, subject: &Subject) -> Option<FindAnswer> {
         let csr = Csr::from_der(record.csr.secret_bytes(), &self.context.limits).ok()?;
         let key = record::run_key(&self.context.provider, row.key.key, row.created).ok()?;
         // The plan is not stored; key and CSR say what is looked for.
-        let mut plan = CertificatePlan::new(self.ca_name.clone(), csr.subject().as_der().to_vec(), KeyAlgorithm::Rsa2048, row.created);
+        let ca = record.ca.clone().unwrap_or_else(|| self.authorities().current.issuer.name.clone());
+        let mut plan = CertificatePlan::new(ca, csr.subject().as_der().to_vec(), KeyAlgorithm::Rsa2048, row.created);
         plan.subject_alt_names = csr.subject_alt_names().to_vec();
         let der = rustls_pki_types::CertificateSigningRequestDer::from(record.csr.secret_bytes());
         let request = FindRequest::new(key, &der, csr.spki(), &plan, self.soon());
-        self.within(self.soon(), subject, self.ca.find(request)).await.ok()
+        self.within(self.soon(), subject, self.ca_of(record).find(request)).await.ok()
     }
+}
 
-    /// Takes over what the CA now answers as its chain; a CA that does not answer changes nothing.
-    async fn refresh_chain(&self) {
-        let subject = Subject { scope: "maintain".to_owned(), delivery: 0 };
-        let Ok(chain) = self.within(self.soon(), &subject, self.ca.chain()).await else { return };
-        let authority = self.authority();
-        if chain.is_empty() || chain == authority.chain {
-            return;
-        }
-        let fresh = super::service::Authority { signing: authority.signing.clone(), decryption: authority.decryption.clone(), chain };
-        *self.authority.write().unwrap_or_else(std::sync::PoisonError::into_inner) = std::sync::Arc::new(fresh);
-    }
+fn with_certificate(record: &Record, issued: Issued) -> Record {
+    let mut record = record.copy();
+    record.certificate = Some(issued.certificate.as_ref().to_vec());
+    record.ca_side_id = issued.ca_side_id;
+    record
 }

@@ -3,8 +3,10 @@
 use crate::crypto::{CryptoProvider, DigestAlgorithm};
 use crate::flow::record::{RecordReader, RecordWriter};
 use crate::flow::seal::SealError;
-use crate::ids::{IdempotencyKey, TenantId, TransactionId};
+use crate::ids::{CaName, IdempotencyKey, TenantId, TransactionId};
+use crate::ports::CertificatePlan;
 use crate::secret::SecretBytes;
+use crate::terms::{KeyAlgorithm, KeyUsage, SubjectAltName};
 use crate::time::Timestamp;
 
 mod field {
@@ -16,6 +18,24 @@ mod field {
     pub(super) const HRESULT: u8 = 6;
     pub(super) const DESCRIPTION: u8 = 7;
     pub(super) const STAGE: u8 = 8;
+    pub(super) const CA_NAME: u8 = 9;
+    pub(super) const SIGNER: u8 = 10;
+    pub(super) const TOLD: u8 = 11;
+    pub(super) const POLL_ID: u8 = 12;
+    pub(super) const POLL_AT: u8 = 13;
+    pub(super) const RENEWAL: u8 = 14;
+    pub(super) const PLAN_SUBJECT: u8 = 20;
+    pub(super) const PLAN_NAME: u8 = 21;
+    pub(super) const PLAN_KEY_USAGE: u8 = 22;
+    pub(super) const PLAN_PURPOSE: u8 = 23;
+    pub(super) const PLAN_SID: u8 = 24;
+    pub(super) const PLAN_NOT_AFTER: u8 = 25;
+    pub(super) const PLAN_TEMPLATE: u8 = 26;
+    pub(super) const PLAN_KEY: u8 = 27;
+    pub(super) const RUN: u8 = 40;
+    pub(super) const SIGNER_KEY: u8 = 41;
+    pub(super) const NONCE: u8 = 42;
+    pub(super) const MESSAGE: u8 = 43;
 }
 
 /// One transaction, and what is to be told about it.
@@ -30,6 +50,39 @@ pub(crate) struct Record {
     pub(crate) ca_side_id: Option<String>,
     /// Of a failure that the service is to be told.
     pub(crate) failure: Option<FailureNote>,
+    /// The CA that was asked.
+    pub(crate) ca: Option<CaName>,
+    /// The certificate that signed the request; answers to polls are encrypted to it.
+    pub(crate) signer: Option<Vec<u8>>,
+    /// The signer's certificate is one of ours, to be renewed.
+    pub(crate) is_renewal: bool,
+    /// What became of the news.
+    pub(crate) told: Told,
+    /// While the CA holds the request.
+    pub(crate) pending: Option<Pending>,
+}
+
+/// A request that the CA holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    /// The CA's name for it.
+    pub(crate) poll_id: String,
+    /// Not to be asked about before.
+    pub(crate) at: Timestamp,
+    /// What the certificate shall hold.
+    pub(crate) plan: CertificatePlan,
+}
+
+/// What became of the news of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Told {
+    /// Not yet, or it was lost.
+    #[default]
+    No,
+    /// The service accepted it.
+    Yes,
+    /// It is in a row of its own.
+    Stored,
 }
 
 /// What the service is told about a failure.
@@ -42,7 +95,8 @@ pub(crate) struct FailureNote {
 
 impl Record {
     pub(crate) fn encode(&self) -> RecordWriter {
-        let size = 128 + self.csr.len() + self.certificate.as_ref().map_or(0, Vec::len) + self.scope.len() + 1_100;
+        let certificates = [&self.certificate, &self.signer].into_iter().flatten().map(Vec::len).sum::<usize>();
+        let size = 256 + self.csr.len() + certificates + self.scope.len() + 1_100;
         let mut writer = RecordWriter::with_capacity(size);
         writer
             .field(field::SCOPE, self.scope.as_bytes())
@@ -55,6 +109,15 @@ impl Record {
                 .field(field::HRESULT, &i64::from(failure.hresult).to_be_bytes())
                 .field(field::DESCRIPTION, failure.description.as_bytes())
                 .field(field::STAGE, failure.stage.as_bytes());
+        }
+        writer
+            .optional(field::CA_NAME, self.ca.as_ref().map(|ca| ca.as_str().as_bytes()))
+            .optional(field::SIGNER, self.signer.as_deref())
+            .field(field::TOLD, &[self.told as u8])
+            .optional(field::RENEWAL, self.is_renewal.then_some(&[1][..]));
+        if let Some(pending) = &self.pending {
+            writer.field(field::POLL_ID, pending.poll_id.as_bytes()).field(field::POLL_AT, &pending.at.as_micros().to_be_bytes());
+            encode_plan(&mut writer, &pending.plan);
         }
         writer
     }
@@ -74,6 +137,15 @@ impl Record {
             certificate: reader.get(field::CERTIFICATE).map(<[u8]>::to_vec),
             ca_side_id: reader.text(field::CA_SIDE_ID).map(str::to_owned),
             failure,
+            ca: reader.text(field::CA_NAME).and_then(|name| name.parse().ok()),
+            signer: reader.get(field::SIGNER).map(<[u8]>::to_vec),
+            is_renewal: reader.get(field::RENEWAL).is_some(),
+            told: match reader.get(field::TOLD) {
+                Some([1]) => Told::Yes,
+                Some([2]) => Told::Stored,
+                _ => Told::No,
+            },
+            pending: decode_pending(&reader),
         })
     }
 
@@ -86,7 +158,131 @@ impl Record {
             certificate: self.certificate.clone(),
             ca_side_id: self.ca_side_id.clone(),
             failure: self.failure.clone(),
+            ca: self.ca.clone(),
+            signer: self.signer.clone(),
+            is_renewal: self.is_renewal,
+            told: self.told,
+            pending: self.pending.clone(),
         }
+    }
+}
+
+/// In the order of their numbers in rows, which never changes.
+const KEYS: [KeyAlgorithm; 5] =
+    [KeyAlgorithm::Rsa2048, KeyAlgorithm::Rsa3072, KeyAlgorithm::Rsa4096, KeyAlgorithm::EcP256, KeyAlgorithm::EcP384];
+
+fn encode_plan(writer: &mut RecordWriter, plan: &CertificatePlan) {
+    let usage = plan.key_usage;
+    let bits = [
+        usage.digital_signature,
+        usage.content_commitment,
+        usage.key_encipherment,
+        usage.data_encipherment,
+        usage.key_agreement,
+        usage.key_cert_sign,
+        usage.crl_sign,
+    ];
+    writer
+        .field(field::PLAN_SUBJECT, &plan.subject)
+        .field(field::PLAN_KEY_USAGE, &bits.map(u8::from))
+        .field(field::PLAN_KEY, &[KEYS.iter().position(|key| *key == plan.key).map_or(u8::MAX, |at| at as u8)])
+        .field(field::PLAN_NOT_AFTER, &plan.not_after.as_micros().to_be_bytes())
+        .optional(field::PLAN_TEMPLATE, plan.template.as_ref().map(|template| template.as_str().as_bytes()))
+        .optional(field::PLAN_SID, plan.sid_extension.as_ref().map(ToString::to_string).as_deref().map(str::as_bytes));
+    for name in &plan.subject_alt_names {
+        let (kind, text) = match name {
+            SubjectAltName::Upn(text) => (0, text.clone()),
+            SubjectAltName::Email(text) => (1, text.clone()),
+            SubjectAltName::Dns(text) => (2, text.clone()),
+            SubjectAltName::Uri(text) => (3, text.clone()),
+            SubjectAltName::Ip(ip) => (4, ip.to_string()),
+        };
+        writer.field(field::PLAN_NAME, &[&[kind], text.as_bytes()].concat());
+    }
+    for purpose in &plan.extended_key_usage {
+        writer.field(field::PLAN_PURPOSE, purpose.as_str().as_bytes());
+    }
+}
+
+/// Absent when the request is not pending, and when the record is not whole: it is then looked for at the CA.
+fn decode_pending(reader: &RecordReader) -> Option<Pending> {
+    let at = Timestamp::from_micros(reader.integer(field::POLL_AT)?);
+    let key = reader.get(field::PLAN_KEY)?.first().and_then(|at| KEYS.get(usize::from(*at))).copied()?;
+    let not_after = Timestamp::from_micros(reader.integer(field::PLAN_NOT_AFTER)?);
+    let ca = reader.text(field::CA_NAME)?.parse().ok()?;
+    let mut plan = CertificatePlan::new(ca, reader.get(field::PLAN_SUBJECT)?.to_vec(), key, not_after);
+    let &[digital_signature, content_commitment, key_encipherment, data_encipherment, key_agreement, key_cert_sign, crl_sign] =
+        reader.get(field::PLAN_KEY_USAGE)?
+    else {
+        return None;
+    };
+    plan.key_usage = KeyUsage {
+        digital_signature: digital_signature == 1,
+        content_commitment: content_commitment == 1,
+        key_encipherment: key_encipherment == 1,
+        data_encipherment: data_encipherment == 1,
+        key_agreement: key_agreement == 1,
+        key_cert_sign: key_cert_sign == 1,
+        crl_sign: crl_sign == 1,
+    };
+    for (number, value) in reader.fields() {
+        let text = || core::str::from_utf8(value).ok();
+        match number {
+            field::PLAN_TEMPLATE => plan.template = Some(text()?.parse().ok()?),
+            field::PLAN_SID => plan.sid_extension = Some(text()?.parse().ok()?),
+            field::PLAN_PURPOSE => plan.extended_key_usage.push(text()?.parse().ok()?),
+            field::PLAN_NAME => {
+                let (kind, name) = value.split_first()?;
+                let name = core::str::from_utf8(name).ok()?.to_owned();
+                plan.subject_alt_names.push(match kind {
+                    0 => SubjectAltName::Upn(name),
+                    1 => SubjectAltName::Email(name),
+                    2 => SubjectAltName::Dns(name),
+                    3 => SubjectAltName::Uri(name),
+                    4 => SubjectAltName::Ip(name.parse().ok()?),
+                    _ => return None,
+                });
+            }
+            _ => {}
+        }
+    }
+    Some(Pending { poll_id: reader.text(field::POLL_ID)?.to_owned(), at, plan })
+}
+
+/// What is known by the transactionID alone: the row of its latest transaction, for polls, and the message that started it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Latest {
+    /// The key of the transaction's row.
+    pub(crate) transaction: IdempotencyKey,
+    /// SHA-256 of the public key that signed it.
+    pub(crate) signer_key: [u8; 32],
+    pub(crate) nonce: [u8; 16],
+    /// SHA-256 of the message.
+    pub(crate) message: [u8; 32],
+}
+
+impl Latest {
+    pub(crate) fn encode(&self) -> RecordWriter {
+        let mut writer = RecordWriter::with_capacity(160);
+        writer
+            .field(field::RUN, self.transaction.as_bytes())
+            .field(field::SIGNER_KEY, &self.signer_key)
+            .field(field::NONCE, &self.nonce)
+            .field(field::MESSAGE, &self.message);
+        writer
+    }
+
+    pub(crate) fn decode(content: SecretBytes) -> Result<Self, SealError> {
+        let reader = RecordReader::new(content);
+        fn exactly<const N: usize>(value: Option<&[u8]>) -> Result<[u8; N], SealError> {
+            value.and_then(|value| value.try_into().ok()).ok_or(SealError::Foreign)
+        }
+        Ok(Self {
+            transaction: IdempotencyKey::new(exactly(reader.get(field::RUN))?),
+            signer_key: exactly(reader.get(field::SIGNER_KEY))?,
+            nonce: exactly(reader.get(field::NONCE))?,
+            message: exactly(reader.get(field::MESSAGE))?,
+        })
     }
 }
 
@@ -102,7 +298,7 @@ pub(crate) const E_UNAVAILABLE: i32 = 0x8007_06BA_u32 as i32;
 pub(crate) const E_TIMEOUT: i32 = 0x8007_05B4_u32 as i32;
 
 /// SHA-256 of parts, each with its length before it.
-fn key_of(provider: &CryptoProvider, parts: &[&[u8]]) -> Result<IdempotencyKey, SealError> {
+pub(super) fn key_of(provider: &CryptoProvider, parts: &[&[u8]]) -> Result<IdempotencyKey, SealError> {
     let mut input = Vec::new();
     for part in parts {
         input.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -121,6 +317,21 @@ pub(crate) fn transaction_key(
 ) -> Result<IdempotencyKey, SealError> {
     let digest = provider.digest()?.digest(DigestAlgorithm::Sha256, &[csr]).map_err(|_| SealError::Crypto)?;
     key_of(provider, &[b"scep", tenant.as_str().as_bytes(), transaction_id.as_bytes(), digest.as_ref()])
+}
+
+/// Names what is known by the transactionID alone.
+pub(crate) fn latest_key(
+    provider: &CryptoProvider,
+    tenant: &TenantId,
+    transaction_id: &TransactionId,
+) -> Result<IdempotencyKey, SealError> {
+    key_of(provider, &[b"scep-id", tenant.as_str().as_bytes(), transaction_id.as_bytes()])
+}
+
+/// SHA-256.
+pub(crate) fn sha256(provider: &CryptoProvider, bytes: &[u8]) -> Result<[u8; 32], SealError> {
+    let digest = provider.digest()?.digest(DigestAlgorithm::Sha256, &[bytes]).map_err(|_| SealError::Crypto)?;
+    digest.as_ref().try_into().map_err(|_| SealError::Crypto)
 }
 
 /// What the CA, the notification and the orphan of one transaction are known by. The start is in it: after the replay window the same

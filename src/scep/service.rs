@@ -11,27 +11,31 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
-use rustls_pki_types::CertificateDer;
 
 use super::admission::{Gate, Permit};
+use super::authority::{Authorities, Authority};
 use super::builder::ServiceBuilder;
 use super::caps;
-use super::config::{Admission, AlgorithmPolicy, NotificationPolicy, Persistence, RegistrationAuthority};
+use super::config::{Admission, CaCertificates, NotificationPolicy, PendingPolicy, Persistence, RenewalPolicy};
 use super::enrol::{Enrolment, Outcome};
 use super::http::{Operation, Request, Response, media_type, operation};
+use super::nonces::NonceCache;
+use super::record;
+use super::registration::{ManagedRegistrationAuthority, RegistrationAuthoritySource};
 use super::step::Stage;
-use super::wire::{Incoming, OpenError, Reply, Verified};
-use crate::crypto::{CryptoProvider, DecryptionKey, DigestAlgorithm, SigningKey, UnwrapError, sign_now, unwrap_now};
+use super::wire::{Content, Form, Incoming, OpenError, Reply};
+use crate::crypto::{CryptoProvider, UnwrapError, sign_now, unwrap_now};
 use crate::event::{Event, EventId};
 use crate::flow::seal::Sealer;
 use crate::flow::{Context, EventScope, OffloadError};
-use crate::ids::{CaName, IdempotencyKey, TemplateName};
+use crate::ids::{CaName, IdempotencyKey};
+use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::message::scep::{FailInfo, MessageType};
-use crate::message::signed::certs_only;
 use crate::policy::IssuancePolicy;
 use crate::ports::{CertificateAuthority, ChallengeValidator, Journal, PortError, ScepNotifier};
 use crate::retry::{Effect, ErrorClass};
+use crate::secret::SecretBytes;
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
@@ -45,45 +49,27 @@ pub struct Service(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) context: Context,
     pub(super) journal: Arc<dyn Journal>,
-    pub(super) ca_name: CaName,
-    pub(super) ca: Arc<dyn CertificateAuthority>,
-    pub(super) ca_is_idempotent: bool,
-    pub(super) signing_key: Arc<dyn SigningKey>,
-    pub(super) decryption_key: Arc<dyn DecryptionKey>,
+    pub(super) authorities: RwLock<Arc<Authorities>>,
+    pub(super) managed: Option<ManagedRegistrationAuthority>,
     pub(super) validator: Arc<dyn ChallengeValidator>,
     pub(super) notifier: Arc<dyn ScepNotifier>,
     pub(super) policy: IssuancePolicy,
-    pub(super) template: Option<TemplateName>,
     pub(super) validity: Duration,
     pub(super) notification: NotificationPolicy,
-    pub(super) algorithms: AlgorithmPolicy,
+    pub(super) renewal: RenewalPolicy,
+    pub(super) pending: PendingPolicy,
+    pub(super) ca_certificates: CaCertificates,
+    pub(super) form: Form,
     pub(super) admission: Admission,
     pub(super) requests: Gate,
     pub(super) key_operations: Gate,
     pub(super) persistence: Persistence,
     pub(super) sealer: Sealer,
     pub(super) issuing_authority: Option<String>,
-    pub(super) authority: RwLock<Arc<Authority>>,
     pub(super) locks: KeyLocks,
+    pub(super) nonces: NonceCache,
     /// The day of the last look at the RA's certificates.
     pub(super) looked_at: AtomicI64,
-}
-
-/// The certificates of RA and CA as last read.
-#[derive(Debug)]
-pub(super) struct Authority {
-    pub(super) signing: Certificate,
-    pub(super) decryption: Certificate,
-    /// The issuing certificate first.
-    pub(super) chain: Vec<CertificateDer<'static>>,
-}
-
-impl Authority {
-    /// The CA serves SCEP itself, without an RA.
-    fn is_ca_alone(&self) -> bool {
-        let issuer = self.chain.first().map(AsRef::as_ref);
-        issuer == Some(self.signing.der().as_ref()) && issuer == Some(self.decryption.der().as_ref())
-    }
 }
 
 impl fmt::Debug for Service {
@@ -91,9 +77,9 @@ impl fmt::Debug for Service {
         f.debug_struct("Service")
             .field("tenant", &self.0.context.tenant)
             .field("instance", &self.0.context.instance)
-            .field("ca", &self.0.ca_name)
+            .field("ca", &self.0.authorities().current.issuer.name)
             .field("notification", &self.0.notification)
-            .field("algorithms", &self.0.algorithms)
+            .field("algorithms", &self.0.form.algorithms)
             .finish_non_exhaustive()
     }
 }
@@ -106,11 +92,11 @@ impl Service {
         journal: Arc<dyn Journal>,
         ca_name: CaName,
         ca: Arc<dyn CertificateAuthority>,
-        ra: RegistrationAuthority,
+        ra: impl Into<RegistrationAuthoritySource>,
         validator: Arc<dyn ChallengeValidator>,
         notifier: Arc<dyn ScepNotifier>,
     ) -> ServiceBuilder {
-        ServiceBuilder::new(provider, journal, ca_name, ca, ra, validator, notifier)
+        ServiceBuilder::new(provider, journal, ca_name, ca, ra.into(), validator, notifier)
     }
 
     pub(super) fn new(inner: Inner) -> Self {
@@ -122,9 +108,12 @@ impl Service {
         let inner = &self.0;
         let Ok(_permit) = inner.requests.try_enter() else { return inner.busy() };
         match operation(request, inner.context.limits.input_bytes) {
-            Ok(Operation::GetCaCaps) => Response::ok(media_type::TEXT, caps::body(inner.algorithms, false).into_bytes()),
-            Ok(Operation::GetCaCert) => inner.ca_certificates(),
-            Ok(Operation::GetNextCaCert) => Response::error(404, "GetNextCACert is not served\n"),
+            Ok(Operation::GetCaCaps) => Response::ok(media_type::TEXT, inner.capabilities().into_bytes()),
+            Ok(Operation::GetCaCert) => inner.authorities().ca_certificates.clone(),
+            Ok(Operation::GetNextCaCert) => {
+                let next = inner.authorities().next_ca_certificates.clone();
+                next.unwrap_or_else(|| Response::error(404, "there is no next CA certificate\n"))
+            }
             Ok(Operation::PkiMessage(message)) => inner.pki_operation(message).await,
             Err(error) => error.response(),
         }
@@ -156,10 +145,6 @@ impl Drop for AdminGuard<'_> {
 }
 
 impl Inner {
-    pub(super) fn authority(&self) -> Arc<Authority> {
-        self.authority.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     pub(super) fn now(&self) -> Timestamp {
         self.context.runtime.now()
     }
@@ -170,7 +155,7 @@ impl Inner {
 
     pub(super) fn emit(&self, id: EventId, subject: &Subject, attempt: u32, fill: impl FnOnce(Event) -> Event) {
         let scope = EventScope { flow: Some(Flow::Scep), name: &subject.scope, delivery: subject.delivery, attempt };
-        self.context.emit(id, scope, |event| fill(event.with_ca(Some(self.ca_name.clone()))));
+        self.context.emit(id, scope, |event| fill(event.with_ca(Some(self.authorities().current.issuer.name.clone()))));
     }
 
     /// Waits for a port until the deadline. What is cut off, or panics, may have had its effect.
@@ -195,32 +180,20 @@ impl Inner {
         }
     }
 
-    fn ca_certificates(&self) -> Response {
-        let authority = self.authority();
-        let Some(issuer) = authority.chain.first() else { return self.busy() };
-        if authority.is_ca_alone() && authority.chain.len() == 1 {
-            return Response::ok(media_type::CA_CERT, issuer.as_ref().to_vec());
-        }
-        let mut certificates: Vec<CertificateDer<'_>> = Vec::new();
-        let all = [authority.decryption.der(), authority.signing.der()].into_iter().chain(&authority.chain);
-        for certificate in all {
-            if !certificates.contains(certificate) {
-                certificates.push(certificate.clone());
-            }
-        }
-        Response::ok(media_type::CA_RA_CERT, certs_only(&certificates, &[]))
+    fn capabilities(&self) -> String {
+        let has_next = self.authorities().next_ca_certificates.is_some();
+        caps::body(self.form.algorithms, self.renewal != RenewalPolicy::Refuse, has_next)
     }
 
     async fn pki_operation(&self, message: Vec<u8>) -> Response {
         let deadline = self.now().saturating_add(self.admission.deadline);
         let (provider, limits) = (self.context.provider.clone(), self.context.limits.clone());
         let read = self.context.offload(move || {
-            let digest = provider.digest().ok()?.digest(DigestAlgorithm::Sha256, &[&message]).ok()?;
+            let digest = record::sha256(&provider, &message).ok()?;
             let incoming = Incoming::parse(&message, &provider, &limits).ok()?;
-            let scope = format!("{}#{:08x}", incoming.transaction_id(), u32::from_be_bytes(*digest.as_ref().first_chunk::<4>()?));
-            Some((incoming, scope))
+            Some((incoming, digest))
         });
-        let (incoming, scope) = match read.await {
+        let (incoming, digest) = match read.await {
             Ok(Some(read)) => read,
             Ok(None) => {
                 let subject = Subject { scope: "unreadable".to_owned(), delivery: 0 };
@@ -230,58 +203,105 @@ impl Inner {
             Err(OffloadError::Busy) => return self.busy(),
             Err(OffloadError::Panicked) => return Response::error(500, "internal error\n"),
         };
-        let subject = Subject { scope, delivery: 1 };
+        let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        let subject = Subject { scope: format!("{}#{number:08x}", incoming.transaction_id()), delivery: 1 };
         self.emit(EventId::ScepRequestReceived, &subject, 0, |event| {
             event.with_detail("messageType", &incoming.message_type().to_string())
         });
         let mut guard = AdminGuard { inner: self, subject: subject.clone(), armed: true };
-        let reply_to = incoming.reply(&self.authority().decryption);
-        let outcome = self.serve(incoming, subject.clone(), deadline).await;
-        let response = self.respond(&reply_to, &outcome, deadline, &subject).await;
+        let authority = self.authorities().recipient(&incoming, self.now()).clone();
+        let mut reply_to = incoming.reply(&authority.decryption);
+        let (outcome, original) = self.serve(incoming, authority.clone(), digest, subject.clone(), deadline).await;
+        if let Some(original) = original {
+            reply_to.recipient = original;
+        }
+        let response = self.respond(&reply_to, &authority, &outcome, deadline, &subject).await;
         guard.armed = false;
         self.conclude(&outcome, response.status, &subject);
         response
     }
 
-    /// Everything between reading the request and answering it.
-    async fn serve(&self, incoming: Incoming, subject: Subject, deadline: Timestamp) -> Outcome {
-        let refused = |fail_info, class, reason: &str| Outcome::refused(Stage::Verify, fail_info, class, reason);
+    /// Everything between reading the request and answering it; with the certificate that the answer goes to, when it is not the signer's.
+    async fn serve(
+        &self,
+        incoming: Incoming,
+        authority: Arc<Authority>,
+        digest: [u8; 32],
+        subject: Subject,
+        deadline: Timestamp,
+    ) -> (Outcome, Option<Certificate>) {
         // What the outside shows, before any private key is used.
-        if incoming.message_type() != MessageType::PkcsReq {
-            return refused(FailInfo::BadRequest, ErrorClass::Unsupported, "This message type is not served.");
-        }
-        let allowed = incoming.algorithms_allowed(self.algorithms, &self.authority().decryption, &self.context.provider);
+        let allowed = incoming.algorithms_allowed(self.form.algorithms, &authority.decryption, &self.context.provider);
         if !allowed || !incoming.signer_can_decrypt() {
-            return refused(
-                FailInfo::BadAlg,
-                ErrorClass::Unsupported,
-                "The algorithms of the request or the key of the client are not allowed.",
-            );
+            let reason = "The algorithms of the request or the key of the client are not allowed.";
+            return (Outcome::refused(Stage::Verify, FailInfo::BadAlg, ErrorClass::Unsupported, reason), None);
         }
-        if !incoming.signer_is_self_signed() {
-            return refused(FailInfo::BadRequest, ErrorClass::Unsupported, "Renewals signed by an earlier certificate are not served.");
+        if self.nonces.is_reused(incoming.nonce(), &digest, self.now()) {
+            let reason = "The senderNonce was used by another message.";
+            self.emit(EventId::RequestConflict, &subject, 0, |event| event.with_message(reason));
+            return (Outcome::refused(Stage::Verify, FailInfo::BadRequest, ErrorClass::Request, reason), None);
         }
-        let verified = match self.open(incoming, deadline).await {
+        match incoming.message_type() {
+            MessageType::CertPoll => self.poll(&incoming, subject, deadline).await,
+            MessageType::GetCert | MessageType::GetCrl => (self.query(incoming, authority, &subject, deadline).await, None),
+            MessageType::PkcsReq | MessageType::RenewalReq => (self.enrol(incoming, authority, digest, subject, deadline).await, None),
+            MessageType::CertRep => {
+                let reason = "A CertRep is no request.";
+                (Outcome::refused(Stage::Verify, FailInfo::BadRequest, ErrorClass::Request, reason), None)
+            }
+        }
+    }
+
+    async fn enrol(
+        &self,
+        incoming: Incoming,
+        authority: Arc<Authority>,
+        digest: [u8; 32],
+        subject: Subject,
+        deadline: Timestamp,
+    ) -> Outcome {
+        let refused = |fail_info, class, reason: &str| Outcome::refused(Stage::Verify, fail_info, class, reason);
+        let binding = match self.binding(&incoming, deadline, &subject).await {
+            Ok(binding) => binding,
+            Err(not_served) => {
+                self.emit_not_served(&subject, &not_served);
+                return refused(FailInfo::BadRequest, not_served.class, &not_served.reason);
+            }
+        };
+        let verify = move |incoming: Incoming, unwrapped, provider: &CryptoProvider, limits: &Limits| {
+            incoming.verify(unwrapped, binding, provider, limits)
+        };
+        let verified = match self.open(incoming, authority.clone(), deadline, verify).await {
             Ok(verified) => verified,
             Err(OpenError::Bad) => return refused(FailInfo::BadMessageCheck, ErrorClass::Request, "The request could not be verified."),
             Err(OpenError::Unavailable) => return Outcome::TryLater { reason: "The decryption key is unavailable." },
             Err(OpenError::Busy) => return Outcome::TryLater { reason: "Too many private-key operations are waiting." },
         };
-        Enrolment::new(self, verified, subject, deadline).run().await
+        if !verified.csr_allowed(self.form.algorithms) {
+            return refused(FailInfo::BadAlg, ErrorClass::Unsupported, "The digest under the CSR's own signature is not allowed.");
+        }
+        let nonce = *verified.nonce.as_bytes();
+        self.nonces.remember(nonce, &digest, self.now());
+        Enrolment::new(self, authority, verified, subject, deadline).run(nonce, digest).await
     }
 
-    /// Opens the envelope and verifies the CSR. One error for everything that is wrong inside, after the same work.
-    async fn open(&self, mut incoming: Incoming, deadline: Timestamp) -> Result<Verified, OpenError> {
+    /// Decrypts the envelope, and does the CPU work that follows in the same go. One error for everything that is wrong inside.
+    pub(super) async fn open<T: Send + 'static>(
+        &self,
+        mut incoming: Incoming,
+        authority: Arc<Authority>,
+        deadline: Timestamp,
+        then: impl FnOnce(Incoming, Result<SecretBytes, UnwrapError>, &CryptoProvider, &Limits) -> Result<T, OpenError> + Send + 'static,
+    ) -> Result<T, OpenError> {
         let _permit = self.key_operation(deadline).await?;
-        let authority = self.authority();
         let provider = self.context.provider.clone();
         let limits = self.context.limits.clone();
-        let key = self.decryption_key.clone();
+        let key = authority.decryption_key.clone();
         if key.is_local() {
             let work = move || {
                 let request = incoming.unwrap_request(&authority.decryption, &provider)?;
                 let unwrapped = unwrap_now(key.as_ref(), &request);
-                incoming.verify(unwrapped, &provider, &limits)
+                then(incoming, unwrapped, &provider, &limits)
             };
             return self.context.offload(work).await?;
         }
@@ -295,7 +315,7 @@ impl Inner {
             Either::Left((result, _)) => result,
             Either::Right(((), _)) => Err(UnwrapError::Unavailable(None)),
         };
-        self.context.offload(move || incoming.verify(unwrapped, &provider, &limits)).await?
+        self.context.offload(move || then(incoming, unwrapped, &provider, &limits)).await?
     }
 
     async fn key_operation(&self, deadline: Timestamp) -> Result<Permit, OpenError> {
@@ -306,13 +326,22 @@ impl Inner {
         }
     }
 
-    async fn respond(&self, reply_to: &Reply, outcome: &Outcome, deadline: Timestamp, subject: &Subject) -> Response {
-        let reply = match outcome {
+    async fn respond(
+        &self,
+        reply_to: &Reply,
+        authority: &Arc<Authority>,
+        outcome: &Outcome,
+        deadline: Timestamp,
+        subject: &Subject,
+    ) -> Response {
+        let content = match outcome {
             Outcome::TryLater { .. } => return self.busy(),
-            Outcome::Released { certificate, .. } => self.certificate_reply(reply_to, Ok(certificate.clone()), deadline).await,
-            Outcome::Refused { fail_info, .. } => self.certificate_reply(reply_to, Err(*fail_info), deadline).await,
+            Outcome::Released { certificate, .. } => Content::Certificate(certificate.clone()),
+            Outcome::Told(content) => content.clone(),
+            Outcome::Pending => Content::Pending,
+            Outcome::Refused { fail_info, .. } => Content::Failure(*fail_info),
         };
-        match reply {
+        match self.reply(reply_to, authority.clone(), content, deadline).await {
             Ok(der) => Response::ok(media_type::PKI_MESSAGE, der),
             Err(OpenError::Bad) => {
                 self.emit(EventId::PanicContained, subject, 0, |event| event.with_message("The reply could not be written."));
@@ -322,18 +351,19 @@ impl Inner {
         }
     }
 
-    async fn certificate_reply(
+    async fn reply(
         &self,
         reply_to: &Reply,
-        content: Result<Vec<u8>, FailInfo>,
+        authority: Arc<Authority>,
+        content: Content,
         deadline: Timestamp,
     ) -> Result<Vec<u8>, OpenError> {
         let _permit = self.key_operation(deadline).await?;
-        let (authority, provider, reply_to) = (self.authority(), self.context.provider.clone(), reply_to.clone());
-        let (key, policy) = (self.signing_key.clone(), self.algorithms);
+        let (provider, reply_to, form) = (self.context.provider.clone(), reply_to.clone(), self.form);
+        let key = authority.signing_key.clone();
         if key.is_local() {
             let work = move || {
-                let unsigned = reply_to.write(content, policy, &key.algorithms(), &authority.signing, &provider)?;
+                let unsigned = reply_to.write(content, form, &key.algorithms(), &authority.signing, &provider)?;
                 let signature = sign_now(key.as_ref(), unsigned.algorithm(), unsigned.message()).map_err(|_| OpenError::Unavailable)?;
                 Ok(unsigned.finish(&signature))
             };
@@ -341,7 +371,7 @@ impl Inner {
         }
         let remote = key.clone();
         let unsigned =
-            self.context.offload(move || reply_to.write(content, policy, &remote.algorithms(), &authority.signing, &provider)).await??;
+            self.context.offload(move || reply_to.write(content, form, &remote.algorithms(), &authority.signing, &provider)).await??;
         let left = deadline.since(self.now());
         let signature = match select(key.sign(unsigned.algorithm(), unsigned.message()), self.context.runtime.sleep(left)).await {
             Either::Left((Ok(signature), _)) => signature,
@@ -355,6 +385,8 @@ impl Inner {
         use super::step::Notified;
         match outcome {
             Outcome::Released { notified: Notified::Later, .. } | Outcome::Refused { notified: Notified::Later, .. } => {}
+            // The end is yet to come, or there is none.
+            Outcome::Pending | Outcome::Told(_) => {}
             Outcome::Released { notified, repeated, delivery, .. } => {
                 let id = if *notified == Notified::Yes { EventId::ScepRequestSuccess } else { EventId::ScepRequestUploadFailure };
                 let subject = Subject { delivery: *delivery, ..subject.clone() };

@@ -3,7 +3,7 @@
 //! Order: validate, commit *asked*, ask the CA, check what it issued, commit *issued*, notify, release. Nothing is issued after a failed
 //! validation, nothing is released that failed its check, and in the strict policy nothing is released before the service is notified.
 
-use super::NotificationPolicy;
+use super::{NotificationPolicy, PendingPolicy};
 use crate::ports::RowState;
 
 /// What a transaction goes by.
@@ -16,13 +16,30 @@ pub(crate) struct Rules {
     pub(crate) notify_attempts: u32,
     /// Asking the CA again with the same key gives the same certificate.
     pub(crate) ca_is_idempotent: bool,
+    pub(crate) pending: PendingPolicy,
+}
+
+/// A stored transaction, as far as it decides what comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) state: RowState,
+    /// The CA holds it for approval.
+    pub(crate) is_pending: bool,
+    /// The service knows of its end, or the news is stored.
+    pub(crate) is_told: bool,
 }
 
 /// What has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// The journal was read: the row's state, and whether another instance works on it now.
-    Known { state: Option<RowState>, busy_elsewhere: bool },
+    /// The journal was read: there is no row of the request.
+    New,
+    /// The journal was read: there is a row.
+    Known(Stored),
+    /// Another instance works on it now.
+    BusyElsewhere,
+    /// The transactionID belongs to another request that is still open, or the nonce to another message.
+    NotItsTurn,
     /// The journal could not be read or written: nothing that depends on it may be done.
     JournalFailed,
     /// The state was stored.
@@ -45,8 +62,14 @@ pub(crate) enum Input {
     IssueNotDone,
     /// It is not known what the CA did.
     IssueLost,
-    /// The CA holds the request and the time left ended: it may issue later.
+    /// The CA holds the request: it may issue later. When clients wait, the time left has ended.
     StillPending,
+    /// The CA holds the request, as far as is known: it was not, or could not be, asked.
+    NotDueYet,
+    /// The certificate is not revoked, or nobody can say.
+    StatusGood,
+    /// It is revoked.
+    StatusRevoked,
     /// The CA has no certificate for the request.
     Absent,
     /// The CA cannot say.
@@ -76,6 +99,10 @@ pub(crate) enum Action {
     Issue(u32),
     /// Ask the CA what became of the request.
     Find,
+    /// Ask the CA about the request that it holds.
+    Poll,
+    /// Ask the CA whether the certificate still counts.
+    CheckStatus,
     Check,
     /// Tell the service; the attempt, from 1.
     NotifySuccess(u32),
@@ -98,6 +125,12 @@ pub(crate) enum Ending {
     Withheld,
     /// Refused before; the client gets FAILURE again.
     RefusedBefore,
+    /// The certificate was revoked since; the client gets FAILURE.
+    Revoked,
+    /// Refused, whatever becomes of the request that it collides with.
+    NotItsTurn,
+    /// The CA holds it; the client gets PENDING.
+    Pending,
     /// 503: another instance works on it, or the journal is away.
     TryLater,
 }
@@ -140,6 +173,7 @@ pub(crate) struct Transaction {
     rules: Rules,
     at: At,
     resumed: bool,
+    repeated: bool,
     issue_attempt: u32,
     notify_attempt: u32,
 }
@@ -151,6 +185,9 @@ enum At {
     CommittingAsked,
     Asking,
     Finding,
+    Polling,
+    CommittingPending,
+    CheckingStatus { is_told: bool },
     Checking,
     CommittingIssued,
     NotifyingSuccess,
@@ -167,14 +204,15 @@ enum At {
 
 impl Transaction {
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules, at: At::Start, resumed: false, issue_attempt: 0, notify_attempt: 0 }
+        Self { rules, at: At::Start, resumed: false, repeated: false, issue_attempt: 0, notify_attempt: 0 }
     }
 
     /// The next action. An input that does not belong to the last action ends the request safely: nothing is issued or released.
     pub(crate) fn next(&mut self, input: Input) -> Action {
         match (self.at, input) {
-            (At::Start, Input::Known { busy_elsewhere: true, .. }) => self.finish(Ending::TryLater),
-            (At::Start, Input::Known { state, .. }) => self.start(state),
+            (At::Start, Input::New) => self.go(At::Validating, Action::Validate),
+            (At::Start, Input::Known(stored)) => self.resume(stored),
+            (At::Start, Input::NotItsTurn) => self.finish(Ending::NotItsTurn),
             (At::Validating, Input::Accepted) => self.go(At::CommittingAsked, Action::Commit(RowState::Asked)),
             (At::Validating, Input::Rejected | Input::NoVerdict) => {
                 self.finish(Ending::Refused { stage: Stage::Verify, notified: Notified::NotDue })
@@ -182,11 +220,21 @@ impl Transaction {
             (At::Validating, Input::PolicyRefused) => self.refuse(Stage::Policy, RowState::Failed),
             (At::CommittingAsked, Input::Committed) if self.resumed => self.go(At::Finding, Action::Find),
             (At::CommittingAsked, Input::Committed) => self.ask(),
-            (At::Asking | At::Finding, Input::Issued) => self.go(At::Checking, Action::Check),
-            (At::Asking, Input::IssueRefused) => self.refuse(Stage::Issue, RowState::Failed),
+            (At::Asking | At::Finding | At::Polling, Input::Issued) => self.go(At::Checking, Action::Check),
+            (At::Asking | At::Polling, Input::IssueRefused) => self.refuse(Stage::Issue, RowState::Failed),
             (At::Asking, Input::IssueNotDone) => self.ask_again(RowState::Failed),
             (At::Asking, Input::IssueLost) => self.go(At::Finding, Action::Find),
-            (At::Asking, Input::StillPending) => self.refuse(Stage::Issue, RowState::OrphanSuspected),
+            (At::Asking, Input::StillPending) if self.rules.pending == PendingPolicy::WaitForTheDeadline => {
+                self.refuse(Stage::Issue, RowState::OrphanSuspected)
+            }
+            (At::Asking | At::Polling, Input::StillPending) => self.go(At::CommittingPending, Action::Commit(RowState::Asked)),
+            (At::CommittingPending, Input::Committed) => self.finish(Ending::Pending),
+            (At::Polling, _) => self.finish(Ending::Pending),
+            (At::CheckingStatus { is_told: true }, Input::StatusGood) => {
+                self.finish(Ending::Released { notified: Notified::Yes, repeated: true })
+            }
+            (At::CheckingStatus { is_told: false }, Input::StatusGood) => self.notify_success(),
+            (At::CheckingStatus { .. }, Input::StatusRevoked) => self.finish(Ending::Revoked),
             (At::Finding, Input::Absent) => self.ask_again(RowState::Failed),
             (At::Finding, Input::CannotTell) if self.rules.ca_is_idempotent => self.ask_again(RowState::OrphanSuspected),
             (At::Finding, _) => self.refuse(Stage::Issue, RowState::OrphanSuspected),
@@ -207,7 +255,7 @@ impl Transaction {
             (At::SpoolingSuccess, Input::Spooled) => self.release(Notified::Later),
             (At::SpoolingSuccess, _) => self.release(Notified::No),
             // The certificate is valid and the service knows of it, or will: a journal that fails now must not take it from the client.
-            (At::CommittingReleased { notified }, _) => self.finish(Ending::Released { notified, repeated: false }),
+            (At::CommittingReleased { notified }, _) => self.finish(Ending::Released { notified, repeated: self.repeated }),
             (At::Withholding, _) => self.go(At::CommittingWithheld, Action::Commit(RowState::Failed)),
             (At::CommittingWithheld, _) => self.finish(Ending::Withheld),
             (At::NotifyingFailure { stage, after }, Input::Notified) => self.refused(stage, after, Notified::Yes),
@@ -226,17 +274,21 @@ impl Transaction {
         }
     }
 
-    fn start(&mut self, state: Option<RowState>) -> Action {
-        match state {
-            None | Some(RowState::Received | RowState::Planned) => self.go(At::Validating, Action::Validate),
-            Some(RowState::Asked) => {
+    fn resume(&mut self, stored: Stored) -> Action {
+        match stored.state {
+            RowState::Asked if stored.is_pending => self.go(At::Polling, Action::Poll),
+            RowState::Received | RowState::Planned => self.go(At::Validating, Action::Validate),
+            RowState::Asked => {
                 // An earlier run asked, and its end is not known. The approval is not stored, so it is validated anew.
                 self.resumed = true;
                 self.go(At::Validating, Action::Validate)
             }
-            Some(RowState::Issued | RowState::Packed | RowState::Uploading) => self.notify_success(),
-            Some(RowState::Acknowledged) => self.finish(Ending::Released { notified: Notified::Yes, repeated: true }),
-            Some(RowState::Failed | RowState::Parked | RowState::OrphanSuspected) => self.finish(Ending::RefusedBefore),
+            RowState::Issued | RowState::Packed | RowState::Uploading => self.notify_success(),
+            RowState::Acknowledged => {
+                self.repeated = true;
+                self.go(At::CheckingStatus { is_told: stored.is_told }, Action::CheckStatus)
+            }
+            RowState::Failed | RowState::Parked | RowState::OrphanSuspected => self.finish(Ending::RefusedBefore),
         }
     }
 
@@ -283,10 +335,24 @@ mod tests {
 
     use super::*;
 
-    const STRICT: Rules =
-        Rules { notification: NotificationPolicy::NotifyBeforeRelease, issue_attempts: 2, notify_attempts: 2, ca_is_idempotent: false };
+    const STRICT: Rules = Rules {
+        notification: NotificationPolicy::NotifyBeforeRelease,
+        issue_attempts: 2,
+        notify_attempts: 2,
+        ca_is_idempotent: false,
+        pending: PendingPolicy::WaitForTheDeadline,
+    };
     const SPOOL: Rules = Rules { notification: NotificationPolicy::IssueThenNotify, ..STRICT };
-    const NEW: Input = Input::Known { state: None, busy_elsewhere: false };
+    const POLLED: Rules = Rules { pending: PendingPolicy::AnswerPending, ..SPOOL };
+    const NEW: Input = Input::New;
+
+    fn stored(state: RowState) -> Stored {
+        Stored { state, is_pending: false, is_told: false }
+    }
+
+    fn known(state: RowState) -> Input {
+        Input::Known(stored(state))
+    }
 
     fn run(rules: Rules, inputs: &[Input]) -> Vec<Action> {
         let mut transaction = Transaction::new(rules);
@@ -346,16 +412,52 @@ mod tests {
             Action::Commit(RowState::OrphanSuspected)
         );
         assert_eq!(run(Rules { ca_is_idempotent: true, ..STRICT }, &[&asked[..], &[Input::CannotTell]].concat())[4], Action::Issue(2));
-        let resumed = Input::Known { state: Some(RowState::Asked), busy_elsewhere: false };
-        assert_eq!(run(STRICT, &[resumed, Input::Accepted, Input::Committed])[2], Action::Find);
+        assert_eq!(run(STRICT, &[known(RowState::Asked), Input::Accepted, Input::Committed])[2], Action::Find);
     }
 
-    const INPUTS: [Input; 25] = [
+    #[test]
+    fn a_pending_request_is_polled_until_it_is_issued_or_refused() {
+        let asked = [NEW, Input::Accepted, Input::Committed, Input::StillPending];
+        assert_eq!(run(STRICT, &asked)[3], Action::NotifyFailure(1));
+        let first = run(POLLED, &[&asked[..], &[Input::Committed]].concat());
+        assert_eq!(first[3..], [Action::Commit(RowState::Asked), Action::Finish(Ending::Pending)]);
+        let waiting = Input::Known(Stored { is_pending: true, ..stored(RowState::Asked) });
+        assert_eq!(run(POLLED, &[waiting, Input::NotDueYet]), [Action::Poll, Action::Finish(Ending::Pending)]);
+        assert_eq!(run(POLLED, &[waiting, Input::StillPending, Input::Committed])[2], Action::Finish(Ending::Pending));
+        assert_eq!(run(POLLED, &[waiting, Input::IssueRefused])[1], Action::NotifyFailure(1));
+        let issued = [waiting, Input::Issued, Input::CheckPassed, Input::Committed, Input::Notified, Input::Committed];
+        let released = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: false });
+        assert_eq!(
+            run(POLLED, &issued)[1..],
+            [Action::Check, Action::Commit(RowState::Issued), Action::NotifySuccess(1), Action::Commit(RowState::Acknowledged), released]
+        );
+    }
+
+    #[test]
+    fn a_stored_certificate_is_released_again_when_it_counts_and_the_service_knows_of_it() {
+        let told = Input::Known(Stored { is_told: true, ..stored(RowState::Acknowledged) });
+        let untold = known(RowState::Acknowledged);
+        let again = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: true });
+        assert_eq!(run(STRICT, &[told, Input::StatusGood]), [Action::CheckStatus, again]);
+        assert_eq!(run(STRICT, &[told, Input::StatusRevoked])[1], Action::Finish(Ending::Revoked));
+        assert_eq!(run(STRICT, &[told, Input::NoVerdict])[1], Action::Finish(Ending::TryLater));
+        assert_eq!(
+            run(SPOOL, &[untold, Input::StatusGood, Input::Notified, Input::Committed])[1..],
+            [Action::NotifySuccess(1), Action::Commit(RowState::Acknowledged), again]
+        );
+    }
+
+    const INPUTS: [Input; 30] = [
         NEW,
-        Input::Known { state: Some(RowState::Asked), busy_elsewhere: false },
-        Input::Known { state: Some(RowState::Issued), busy_elsewhere: false },
-        Input::Known { state: Some(RowState::Acknowledged), busy_elsewhere: false },
-        Input::Known { state: Some(RowState::Failed), busy_elsewhere: false },
+        Input::Known(Stored { state: RowState::Asked, is_pending: false, is_told: false }),
+        Input::Known(Stored { state: RowState::Asked, is_pending: true, is_told: false }),
+        Input::Known(Stored { state: RowState::Issued, is_pending: false, is_told: false }),
+        Input::Known(Stored { state: RowState::Acknowledged, is_pending: false, is_told: true }),
+        Input::Known(Stored { state: RowState::Acknowledged, is_pending: false, is_told: false }),
+        Input::Known(Stored { state: RowState::Failed, is_pending: false, is_told: false }),
+        Input::NotDueYet,
+        Input::StatusGood,
+        Input::StatusRevoked,
         Input::JournalFailed,
         Input::Committed,
         Input::Conflict,
@@ -387,11 +489,12 @@ mod tests {
         checked: bool,
         notified_or_spooled: bool,
         failure_told: bool,
+        counts: bool,
     }
 
     #[test]
     fn no_sequence_of_inputs_issues_unvalidated_or_releases_unchecked() {
-        for rules in [STRICT, SPOOL, Rules { ca_is_idempotent: true, ..STRICT }] {
+        for rules in [STRICT, SPOOL, POLLED, Rules { ca_is_idempotent: true, ..STRICT }] {
             let mut reached = BTreeSet::new();
             let mut open = vec![(Transaction::new(rules), Seen::default(), None::<Action>)];
             while let Some((transaction, seen, last)) = open.pop() {
@@ -402,7 +505,10 @@ mod tests {
                         (Some(Action::Commit(RowState::Asked)), Input::Committed) => seen.asked = true,
                         (Some(Action::Check), Input::CheckPassed) => seen.checked = true,
                         (Some(Action::Commit(RowState::Issued)), Input::Committed) => seen.stored_issued = true,
-                        (None, Input::Known { state: Some(RowState::Issued), .. }) => (seen.checked, seen.stored_issued) = (true, true),
+                        (None, Input::Known(Stored { state: RowState::Issued | RowState::Acknowledged, .. })) => {
+                            (seen.checked, seen.stored_issued) = (true, true);
+                        }
+                        (Some(Action::CheckStatus), Input::StatusGood) => seen.counts = true,
                         (Some(Action::NotifySuccess(_)), Input::Notified) => seen.notified_or_spooled = true,
                         _ => {}
                     }
@@ -415,7 +521,7 @@ mod tests {
                             assert!(seen.checked && seen.stored_issued, "{input:?}");
                             assert!(seen.notified_or_spooled || rules.notification == NotificationPolicy::IssueThenNotify);
                         }
-                        Action::Finish(Ending::Released { repeated: true, .. }) => assert_eq!(last, None),
+                        Action::Finish(Ending::Released { repeated: true, .. }) => assert!(seen.counts, "{input:?}"),
                         _ => {}
                     }
                     let state = format!("{transaction:?} {seen:?}");

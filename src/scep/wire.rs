@@ -8,12 +8,14 @@ use crate::crypto::{
 };
 use crate::ids::TransactionId;
 use crate::limits::Limits;
-use crate::message::algorithm::PublicKeyAlgorithm;
+use crate::message::algorithm::{PublicKeyAlgorithm, SignatureIdentifier};
 use crate::message::certificate::Certificate;
 use crate::message::csr::Csr;
 use crate::message::enveloped::{CmsError, LegacyCiphers, Opening};
-use crate::message::scep::{CertRep, FailInfo, MessageType, ReplyTo, ScepMessageError, ScepRequest};
-use crate::message::signed::{LegacyDigests, SignedToBeSigned};
+use crate::message::scep::{
+    CertRep, EmptyContent, FailInfo, IssuerAndSerialNumber, MessageType, Nonce, ReplyTo, ScepMessageError, ScepRequest,
+};
+use crate::message::signed::{LegacyDigests, SignedToBeSigned, certs_only};
 use crate::secret::SecretBytes;
 
 /// Why a request could not be opened, or a reply not be written.
@@ -36,18 +38,58 @@ pub(super) struct Incoming {
     reply: Reply,
 }
 
+/// How a CSR must be bound to the outer signer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// A first enrolment: the signer's certificate is the client's own, and its key is the CSR's.
+    SameKey,
+    /// A renewal: the signer's certificate is one of ours, and the CSR asks for its subject and names. The key may be a new one.
+    SameNames,
+}
+
 /// A request whose CSR has verified and is bound to the signer.
 #[derive(Debug)]
 pub(super) struct Verified {
     pub(super) transaction_id: TransactionId,
     pub(super) csr: Csr,
+    pub(super) signer: Certificate,
+    /// The certificate that is renewed is the signer's.
+    pub(super) is_renewal: bool,
+    pub(super) nonce: Nonce,
+}
+
+/// What a reply says.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// The certificate alone.
+    Certificate(Vec<u8>),
+    /// The CRL alone.
+    Crl(Vec<u8>),
+    Pending,
+    Failure(FailInfo),
+}
+
+/// How replies are written, whatever the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    pub(super) algorithms: AlgorithmPolicy,
+    pub(super) empty: EmptyContent,
+}
+
+impl Verified {
+    /// Whether the digest under the CSR's own signature is allowed. The CSR is verified: this tells a stranger nothing.
+    pub(super) fn csr_allowed(&self, policy: AlgorithmPolicy) -> bool {
+        let weak = matches!(self.csr.signature_algorithm(), Some(SignatureIdentifier::RsaPkcs1(DigestAlgorithm::Sha1)));
+        !weak || policy == AlgorithmPolicy::DangerousAllow3DesAndSha1
+    }
 }
 
 /// By what a reply mirrors its request.
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
     to: ReplyTo,
-    recipient: Certificate,
+    /// The certificate that the answer is encrypted to.
+    pub(super) recipient: Certificate,
     cipher: Option<ContentCipherAlgorithm>,
     transport: KeyTransportAlgorithm,
     digest: DigestAlgorithm,
@@ -76,6 +118,20 @@ impl Incoming {
         self.request.transaction_id()
     }
 
+    pub(super) fn signer(&self) -> &Certificate {
+        self.request.signer()
+    }
+
+    pub(super) fn nonce(&self) -> &Nonce {
+        self.request.sender_nonce()
+    }
+
+    /// Whether the content key is encrypted to the key of that certificate.
+    pub(super) fn is_to(&self, recipient: &Certificate) -> bool {
+        let named = |opening: &Opening| !matches!(opening.key_transport(recipient), Err(CmsError::NotARecipient));
+        self.opening.as_ref().is_some_and(named)
+    }
+
     /// What a reply needs, with the key transport that the client used toward `recipient`: Windows uses OAEP and reads it.
     pub(super) fn reply(&self, recipient: &Certificate) -> Reply {
         let used = self.opening.as_ref().and_then(|opening| opening.key_transport(recipient).ok());
@@ -101,21 +157,32 @@ impl Incoming {
         matches!(self.request.signer().public_key_algorithm(), PublicKeyAlgorithm::Rsa { bits } if *bits >= 2_048)
     }
 
-    /// Whether the signer's certificate is the client's own, as in a first enrolment; the outer signature has shown that it holds the key.
-    pub(super) fn signer_is_self_signed(&self) -> bool {
-        self.request.signer().is_self_issued()
-    }
-
     /// What to ask the decryption key.
     pub(super) fn unwrap_request(&mut self, recipient: &Certificate, provider: &CryptoProvider) -> Result<UnwrapRequest, OpenError> {
         // What is wrong here is visible without the key.
         self.opening.as_mut().and_then(|opening| opening.unwrap_request(recipient, provider).ok()).ok_or(OpenError::Bad)
     }
 
-    /// Decrypts, reads the CSR, verifies its signature over the received bytes, and that its key is the outer signer's.
+    /// Decrypts the body of a GetCert or GetCRL; absent for everything that is wrong with it.
+    pub(super) fn query(
+        self,
+        unwrapped: Result<SecretBytes, UnwrapError>,
+        provider: &CryptoProvider,
+        limits: &Limits,
+    ) -> Result<Option<IssuerAndSerialNumber>, OpenError> {
+        let Some(opening) = self.opening else { return Ok(None) };
+        match opening.finish(unwrapped, provider) {
+            Ok(content) => Ok(IssuerAndSerialNumber::from_der(content.secret_bytes(), limits).ok()),
+            Err(CmsError::KeyUnavailable(_)) => Err(OpenError::Unavailable),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Decrypts, reads the CSR, verifies its signature over the received bytes, and that it is bound to the outer signer.
     pub(super) fn verify(
         self,
         unwrapped: Result<SecretBytes, UnwrapError>,
+        binding: Binding,
         provider: &CryptoProvider,
         limits: &Limits,
     ) -> Result<Verified, OpenError> {
@@ -132,22 +199,44 @@ impl Incoming {
             return Err(OpenError::Bad);
         };
         let signed = csr.verify_self_signature(provider).is_ok();
-        let bound = csr.spki() == signer.spki();
-        if signed && bound { Ok(Verified { transaction_id: self.request.transaction_id().clone(), csr }) } else { Err(OpenError::Bad) }
+        let bound = match binding {
+            Binding::SameKey => csr.spki() == signer.spki(),
+            Binding::SameNames => asks_for_names_of(&csr, signer),
+        };
+        if !(signed && bound) {
+            return Err(OpenError::Bad);
+        }
+        Ok(Verified {
+            transaction_id: self.request.transaction_id().clone(),
+            signer: signer.clone(),
+            is_renewal: binding == Binding::SameNames,
+            nonce: *self.request.sender_nonce(),
+            csr,
+        })
     }
+}
+
+/// Whether a CSR asks for the subject of a certificate and for its subjectAltName, no more and no less.
+fn asks_for_names_of(csr: &Csr, certificate: &Certificate) -> bool {
+    let (asked, has) = (csr.subject_alt_names(), certificate.subject_alt_names());
+    csr.subject().matches(certificate.subject())
+        && !csr.has_unknown_subject_alt_names()
+        && !certificate.has_unknown_subject_alt_names()
+        && asked.iter().all(|name| has.contains(name))
+        && has.iter().all(|name| asked.contains(name))
 }
 
 impl Reply {
     /// The reply but for its signature: the certificate, or why there is none. `signable` is what the RA's key can.
     pub(super) fn write(
         self,
-        content: Result<Vec<u8>, FailInfo>,
-        policy: AlgorithmPolicy,
+        content: Content,
+        form: Form,
         signable: &[SignatureAlgorithm],
         signer: &Certificate,
         provider: &CryptoProvider,
     ) -> Result<SignedToBeSigned, OpenError> {
-        let legacy = policy == AlgorithmPolicy::DangerousAllow3DesAndSha1;
+        let legacy = form.algorithms == AlgorithmPolicy::DangerousAllow3DesAndSha1;
         let algorithm = match self.digest {
             DigestAlgorithm::Sha1 if legacy => SignatureAlgorithm::RsaPkcs1Sha1,
             DigestAlgorithm::Sha384 => SignatureAlgorithm::RsaPkcs1Sha384,
@@ -155,16 +244,22 @@ impl Reply {
             _ => SignatureAlgorithm::RsaPkcs1Sha256,
         };
         let algorithm = if signable.contains(&algorithm) { algorithm } else { SignatureAlgorithm::RsaPkcs1Sha256 };
-        let reply = match content {
-            Ok(certificate) => {
-                let certificate = CertificateDer::from(certificate);
-                let cipher = self.cipher.unwrap_or(ContentCipherAlgorithm::Aes128Cbc);
-                let ciphers = if legacy { LegacyCiphers::AllowTripleDes } else { LegacyCiphers::Refuse };
-                CertRep::success(self.to, &certificate, &self.recipient, cipher, self.transport, ciphers, provider)
-                    .map_err(|_| OpenError::Bad)?
+        let content = match content {
+            Content::Certificate(der) => certs_only(&[CertificateDer::from(der)], &[]),
+            Content::Crl(der) => certs_only(&[], &[der]),
+            Content::Pending => {
+                let reply = CertRep::pending(self.to).empty_content(form.empty);
+                return reply.to_be_signed(signer, algorithm, provider).map_err(|_| OpenError::Bad);
             }
-            Err(reason) => CertRep::failure(self.to, reason),
+            Content::Failure(reason) => {
+                let reply = CertRep::failure(self.to, reason).empty_content(form.empty);
+                return reply.to_be_signed(signer, algorithm, provider).map_err(|_| OpenError::Bad);
+            }
         };
+        let cipher = self.cipher.unwrap_or(ContentCipherAlgorithm::Aes128Cbc);
+        let ciphers = if legacy { LegacyCiphers::AllowTripleDes } else { LegacyCiphers::Refuse };
+        let reply = CertRep::success_with(self.to, &content, &self.recipient, cipher, self.transport, ciphers, provider)
+            .map_err(|_| OpenError::Bad)?;
         reply.to_be_signed(signer, algorithm, provider).map_err(|_| OpenError::Bad)
     }
 }

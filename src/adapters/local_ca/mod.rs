@@ -21,11 +21,13 @@ use crate::limits::Limits;
 use crate::message::certificate::{Certificate, CertificateBuilder};
 use crate::message::crl::CrlBuilder;
 use crate::message::csr::Csr;
+use crate::message::enveloped::CmsError;
 use crate::message::name::Name;
+use crate::message::scep::next_ca_certificates_to_be_signed;
 use crate::message::{ToBeSigned, X509Error};
 use crate::ports::{
-    CaCapabilities, CertificateAuthority, CertificatePlan, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, KnownCertificate,
-    LookupAnswer, LookupRequest, PortError, RevokeAnswer, RevokeBy, RevokeCall, StatusRequest,
+    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued,
+    KnownCertificate, LookupAnswer, LookupRequest, PortError, RevokeAnswer, RevokeBy, RevokeCall, SignNextCaRequest, StatusRequest,
 };
 use crate::retry::Effect;
 use crate::terms::{KeyAlgorithm, KeyUsage};
@@ -404,7 +406,8 @@ impl CertificateAuthority for LocalCa {
         Ok(match state.by_serial.get(request.serial).and_then(|index| state.ledger.get(*index)) {
             Some(entry) => {
                 let issued = self.answer(entry);
-                LookupAnswer::Found(Box::new(KnownCertificate::new(Some(issued.certificate), issued.ca_side_id)))
+                let status = if entry.revoked.is_some() { CertificateStatus::Revoked } else { CertificateStatus::Good };
+                LookupAnswer::Found(Box::new(KnownCertificate::new(Some(issued.certificate), issued.ca_side_id).with_status(status)))
             }
             None => LookupAnswer::Absent,
         })
@@ -450,6 +453,15 @@ impl CertificateAuthority for LocalCa {
         };
         let signed = builder.to_be_signed(self.algorithm).map_err(|error| refused(error.into()))?;
         sign(self.key.as_ref(), signed).map(CertificateRevocationListDer::from).map_err(refused)
+    }
+
+    /// Signs whatever it is shown: its operator is whoever runs it.
+    async fn sign_next_ca(&self, request: SignNextCaRequest<'_>) -> Result<Vec<u8>, PortError> {
+        let wrong = |error: CmsError| PortError::rejected(format!("the CA cannot sign the certificates: {error}"));
+        let unsigned = next_ca_certificates_to_be_signed(request.certificates, &self.certificate, self.algorithm, &self.provider);
+        let unsigned = unsigned.map_err(wrong)?;
+        let signature = sign_now(self.key.as_ref(), unsigned.algorithm(), unsigned.message()).map_err(|error| refused(error.into()))?;
+        Ok(unsigned.finish(&signature))
     }
 }
 

@@ -1,0 +1,242 @@
+//! What a transaction asks of its CA: to issue, what became of it, whether the certificate is as planned and still counts.
+
+use core::time::Duration;
+
+use rustls_pki_types::CertificateSigningRequestDer;
+
+use super::authority::Authority;
+use super::config::PendingPolicy;
+use super::enrol::Enrolment;
+use super::record::{self, Pending};
+use super::service::{Inner, Subject};
+use super::step::Input;
+use crate::event::EventId;
+use crate::message::certificate::Certificate;
+use crate::message::crl::Crl;
+use crate::policy::post_issue::{self, Expected};
+use crate::ports::{
+    CertificateStatus, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, LookupAnswer, LookupRequest, PortError, PortErrorKind,
+    StatusRequest,
+};
+use crate::retry::{Effect, ErrorClass, Retry};
+use crate::time::Timestamp;
+
+impl Enrolment<'_> {
+    pub(super) async fn issue(&mut self, attempt: u32) -> Input {
+        let inner = self.inner;
+        if attempt > 1 {
+            inner.context.runtime.sleep(self.pause(attempt - 1)).await;
+        }
+        let started = inner.context.runtime.monotonic();
+        let csr = CertificateSigningRequestDer::from(self.record.csr.secret_bytes());
+        let (Some(plan), Some(approved)) = (&self.plan, &self.approved) else { return Input::IssueRefused };
+        let ca = self.authority.issuer.ca.clone();
+        let request = IssueRequest { approved, key: self.run_key, csr: &csr, plan, deadline: self.deadline };
+        let mut answer = inner.within(self.deadline, &self.subject, ca.issue(request)).await;
+        loop {
+            let error = match answer {
+                Ok(IssueAnswer::Issued(issued)) => {
+                    self.took(*issued);
+                    let took = inner.context.runtime.monotonic().saturating_sub(started);
+                    inner.emit(EventId::ScepIssuedSuccess, &self.subject, attempt, |event| event.with_duration(took));
+                    return Input::Issued;
+                }
+                Ok(IssueAnswer::Pending { poll_id, after }) if inner.pending == PendingPolicy::AnswerPending => {
+                    self.waits(poll_id, after);
+                    return Input::StillPending;
+                }
+                // The service behind the challenge knows no pending requests: the CA is asked while there is time.
+                Ok(IssueAnswer::Pending { poll_id, after }) => {
+                    if self.deadline.since(inner.now()) <= after {
+                        self.fail(
+                            ErrorClass::Deadline,
+                            "The CA holds the request for approval, and the client does not wait for it.",
+                            record::E_TIMEOUT,
+                        );
+                        self.emit_issue_failure(attempt);
+                        return Input::StillPending;
+                    }
+                    inner.context.runtime.sleep(after.max(Duration::from_millis(100))).await;
+                    let request = StatusRequest::new(self.run_key, &poll_id, self.deadline);
+                    answer = inner.within(self.deadline, &self.subject, ca.status(request)).await;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            self.fail(
+                error.class(),
+                &error.to_string(),
+                if error.retry() == Retry::Never { record::E_DENIED } else { record::E_UNAVAILABLE },
+            );
+            let none = error.effect() == Effect::None;
+            let time_left = self.deadline.since(inner.now()) > self.pause(attempt);
+            return match error.retry() {
+                _ if !none => {
+                    inner.emit(EventId::AnswerLost, &self.subject, attempt, |event| {
+                        event.with_error_class(error.class()).with_message(&error.to_string())
+                    });
+                    Input::IssueLost
+                }
+                Retry::Later | Retry::After(_) if time_left && attempt < inner.persistence.issue_attempts => Input::IssueNotDone,
+                _ => {
+                    self.emit_issue_failure(attempt);
+                    Input::IssueRefused
+                }
+            };
+        }
+    }
+
+    fn emit_issue_failure(&self, attempt: u32) {
+        self.inner.emit(EventId::ScepIssuedFailure, &self.subject, attempt, |event| {
+            event.with_error_class(self.failure.class).with_message(&self.failure.reason)
+        });
+    }
+
+    pub(super) async fn find(&mut self) -> Input {
+        let inner = self.inner;
+        let csr = CertificateSigningRequestDer::from(self.record.csr.secret_bytes());
+        let Some(plan) = &self.plan else { return Input::CannotTell };
+        let ca = self.authority.issuer.ca.clone();
+        // Long enough after the deadline of the request itself: it must be known what the CA did.
+        let patience = self.deadline.max(inner.now().saturating_add(Duration::from_secs(10)));
+        let request = FindRequest::new(self.run_key, &csr, self.csr.spki(), plan, patience);
+        match inner.within(patience, &self.subject, ca.find(request)).await {
+            Ok(FindAnswer::Found(issued)) => {
+                self.took(*issued);
+                inner.emit(EventId::ScepIssuedSuccess, &self.subject, 0, |event| event.with_detail("found", "true"));
+                Input::Issued
+            }
+            Ok(FindAnswer::Absent) => Input::Absent,
+            Ok(_) => {
+                if !self.authority.issuer.is_idempotent {
+                    self.emit_issue_failure(0);
+                }
+                Input::CannotTell
+            }
+            Err(error) => {
+                self.fail(error.class(), &error.to_string(), record::E_UNAVAILABLE);
+                self.emit_issue_failure(0);
+                Input::NoVerdict
+            }
+        }
+    }
+
+    fn took(&mut self, issued: Issued) {
+        self.record.pending = None;
+        self.record.certificate = Some(issued.certificate.as_ref().to_vec());
+        self.record.ca_side_id.clone_from(&issued.ca_side_id);
+        self.issued = Some(issued);
+    }
+
+    pub(super) async fn check(&mut self) -> Input {
+        let inner = self.inner;
+        let (Some(issued), Some(plan)) = (self.issued.clone(), self.plan.clone()) else { return Input::CheckFailed };
+        let (public_key, now) = (self.csr.spki().to_vec(), inner.now());
+        let (provider, limits, authority) = (inner.context.provider.clone(), inner.context.limits.clone(), self.authority.clone());
+        let work = move || {
+            let mut chain = issued.chain;
+            chain.extend(authority.chain.iter().cloned());
+            // The CA that is configured is the anchor, whether or not its own root is known.
+            let expected = Expected::new(&plan, &public_key, authority.chain.get(..1).unwrap_or_default(), now);
+            post_issue::check(&provider, &limits, &issued.certificate, &chain, &expected).map(drop)
+        };
+        let reason = match inner.context.offload(work).await {
+            Ok(Ok(())) => return Input::CheckPassed,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.fail(ErrorClass::Policy, &reason, record::E_UNEXPECTED);
+        self.emit_issue_failure(0);
+        Input::CheckFailed
+    }
+
+    /// Remembers that the CA holds the request.
+    fn waits(&mut self, poll_id: String, after: Duration) {
+        let at = self.inner.now().saturating_add(after);
+        self.record.pending = self.plan.clone().map(|plan| Pending { poll_id, at, plan });
+    }
+
+    /// Asks the CA about the request that it holds, no sooner than the CA wants to be asked.
+    pub(super) async fn poll(&mut self) -> Input {
+        let inner = self.inner;
+        let Some(pending) = self.record.pending.clone().filter(|pending| pending.at <= inner.now()) else { return Input::NotDueYet };
+        let ca = self.authority.issuer.ca.clone();
+        let started = inner.context.runtime.monotonic();
+        let request = StatusRequest::new(self.run_key, &pending.poll_id, self.deadline);
+        match inner.within(self.deadline, &self.subject, ca.status(request)).await {
+            Ok(IssueAnswer::Issued(issued)) => {
+                self.took(*issued);
+                let took = inner.context.runtime.monotonic().saturating_sub(started);
+                inner.emit(EventId::ScepIssuedSuccess, &self.subject, 0, |event| event.with_duration(took).with_detail("pending", "true"));
+                Input::Issued
+            }
+            Ok(IssueAnswer::Pending { poll_id, after }) => {
+                self.waits(poll_id, after);
+                Input::StillPending
+            }
+            Err(error) if error.retry() == Retry::Never => {
+                self.fail(error.class(), &error.to_string(), record::E_DENIED);
+                self.record.pending = None;
+                self.emit_issue_failure(0);
+                Input::IssueRefused
+            }
+            // Asking did nothing: the next poll asks again.
+            Err(_) => Input::NotDueYet,
+        }
+    }
+
+    pub(super) async fn check_status(&mut self) -> Input {
+        let inner = self.inner;
+        let certificate = self.record.certificate.as_deref().and_then(|der| Certificate::from_der(der, &inner.context.limits).ok());
+        let Some(certificate) = certificate else { return Input::JournalFailed };
+        match inner.status_of(&self.authority, &certificate, self.deadline, &self.subject).await {
+            Ok(CertificateStatus::Revoked) => {
+                self.fail(ErrorClass::Request, "The certificate of this transaction has been revoked.", record::E_DENIED);
+                Input::StatusRevoked
+            }
+            Ok(_) => Input::StatusGood,
+            Err(error) => {
+                self.fail(error.class(), &error.to_string(), record::E_UNAVAILABLE);
+                Input::NoVerdict
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Whether a certificate of that CA still counts: by the CA's word, or else by its CRL.
+    pub(super) async fn status_of(
+        &self,
+        authority: &Authority,
+        certificate: &Certificate,
+        deadline: Timestamp,
+        subject: &Subject,
+    ) -> Result<CertificateStatus, PortError> {
+        let Some(serial) = certificate.serial() else { return Ok(CertificateStatus::Revoked) };
+        let ca = &authority.issuer.ca;
+        match self.within(deadline, subject, ca.lookup(LookupRequest::new(serial, deadline))).await? {
+            LookupAnswer::Absent => return Ok(CertificateStatus::Revoked),
+            LookupAnswer::Found(known) if known.status != CertificateStatus::Unknown => return Ok(known.status),
+            LookupAnswer::Found(_) | LookupAnswer::CannotTell => {}
+        }
+        let crl = match self.within(deadline, subject, ca.crl()).await {
+            Ok(crl) => crl,
+            Err(error) if error.kind() == PortErrorKind::Unsupported => return Ok(CertificateStatus::Unknown),
+            Err(error) => return Err(error),
+        };
+        let (provider, limits) = (self.context.provider.clone(), self.context.limits.clone());
+        let (serial, issuer, now) = (serial.clone(), authority.certificate.clone(), self.now());
+        let work = move || {
+            let crl = Crl::from_der(&crl, &limits).ok()?;
+            let current = crl.next_update().is_none_or(|next| now < next) && !crl.has_unknown_critical_extensions();
+            let ours = crl.issuer().matches(issuer.subject()) && crl.verify_signed_by(&provider, issuer.spki()).is_ok();
+            (current && ours).then(|| crl.is_revoked(&serial))
+        };
+        match self.context.offload(work).await {
+            Ok(Some(true)) => Ok(CertificateStatus::Revoked),
+            Ok(Some(false)) => Ok(CertificateStatus::Good),
+            Ok(None) => Err(PortError::transient("the CA's CRL cannot be read, is not signed by the CA, or has ended")),
+            Err(error) => Err(PortError::transient(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Certificates that nobody may have: revoked at once, or stored until the CA answers.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+
+use super::enrol::Enrolment;
+use super::record::{self, Record};
+use super::service::{Inner, Subject};
+use super::step::Input;
+use crate::event::EventId;
+use crate::ids::{IdempotencyKey, SerialNumber};
+use crate::message::certificate::Certificate;
+use crate::ports::{CertificateAuthority, Change, PortError, RevokeCall, Row, RowKey, RowKind, RowState};
+use crate::retry::ErrorClass;
+use crate::terms::{Flow, RevocationReason};
+
+impl Enrolment<'_> {
+    pub(super) async fn hand_to_revocation(&mut self) -> Input {
+        self.inner.hand_to_revocation(&self.record, self.run_key, &self.subject).await;
+        if self.failure.reason.is_empty() {
+            self.fail(ErrorClass::Transient, "The service could not be notified, so the certificate was withheld.", record::E_UNAVAILABLE);
+        }
+        Input::HandedToRevocation
+    }
+}
+
+impl Inner {
+    /// Revokes a certificate that nobody may have; what cannot be revoked now is stored for `maintain`.
+    pub(super) async fn hand_to_revocation(&self, record: &Record, run_key: IdempotencyKey, subject: &Subject) {
+        let revoked = self.revoke(record, subject).await;
+        self.emit(EventId::CertificateHandedToRevocation, subject, 0, |event| {
+            let event = event.with_detail("revoked", if revoked.is_ok() { "true" } else { "false" });
+            match self.serial_of(record) {
+                Some(serial) => event.with_detail("serial", &serial.to_string()),
+                None => event,
+            }
+        });
+        if revoked.is_ok() {
+            return;
+        }
+        let (now, key) = (self.now(), RowKey { kind: RowKind::Orphan, key: run_key });
+        let deadline = now.saturating_add(Duration::from_secs(10));
+        let stored = match self.sealer.seal(key, record.copy().encode().bytes()) {
+            Ok(blob) => {
+                let mut row = Row::new(key, Flow::Scep, now, blob);
+                row.state = RowState::OrphanSuspected;
+                row.due = now.saturating_add(self.persistence.backoff(1));
+                row.attempt = 1;
+                self.within(deadline, subject, self.journal.commit(vec![Change { row }])).await.map(drop)
+            }
+            Err(error) => Err(PortError::rejected(error.to_string())),
+        };
+        if let Err(error) = stored {
+            self.journal_failed(subject, &error);
+        }
+    }
+
+    pub(super) fn serial_of(&self, record: &Record) -> Option<SerialNumber> {
+        Some(Certificate::from_der(record.certificate.as_deref()?, &self.context.limits).ok()?.serial()?.clone())
+    }
+
+    /// The CA that was asked for a certificate; the current one when it is not known any more.
+    pub(super) fn ca_of(&self, record: &Record) -> Arc<dyn CertificateAuthority> {
+        let authorities = self.authorities();
+        let asked = record.ca.as_ref().and_then(|name| authorities.named(name));
+        asked.unwrap_or(&authorities.current).issuer.ca.clone()
+    }
+
+    /// One attempt to revoke.
+    pub(super) async fn revoke(&self, record: &Record, subject: &Subject) -> Result<(), PortError> {
+        let deadline = self.now().saturating_add(Duration::from_secs(10));
+        let serial = self.serial_of(record).ok_or_else(|| PortError::rejected("the certificate cannot be read"))?;
+        let certificate = record.certificate.as_deref().map(CertificateDer::from);
+        let call =
+            RevokeCall::new(&serial, certificate.as_ref(), record.ca_side_id.as_deref(), RevocationReason::CessationOfOperation, deadline);
+        self.within(deadline, subject, self.ca_of(record).revoke(call)).await.map(drop)
+    }
+}
