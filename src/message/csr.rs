@@ -20,6 +20,7 @@ use crate::secret::{Password, SecretBytes};
 use crate::terms::{KeyUsage, SubjectAltName};
 
 mod builder;
+mod possession;
 #[cfg(test)]
 mod tests;
 

@@ -112,7 +112,7 @@ impl Incoming {
         self.opening.as_mut().and_then(|opening| opening.unwrap_request(recipient, provider).ok()).ok_or(OpenError::Bad)
     }
 
-    /// Decrypts, reads the CSR, verifies its signature over the received bytes, and that its key is the outer signer's.
+    /// Decrypts, and verifies that the outer signer's key has signed the CSR inside and is the one asked for; only then reads the CSR.
     pub(super) fn verify(
         self,
         unwrapped: Result<SecretBytes, UnwrapError>,
@@ -120,20 +120,15 @@ impl Incoming {
         limits: &Limits,
     ) -> Result<Verified, OpenError> {
         let opening = self.opening.ok_or(OpenError::Bad)?;
-        let signer = self.request.signer();
-        let csr = match opening.finish(unwrapped, provider) {
-            Ok(content) => Csr::from_der(content.secret_bytes(), limits).ok(),
+        let decrypted = match opening.finish_or_ciphertext(unwrapped, provider) {
+            Ok(decrypted) => decrypted,
             Err(CmsError::KeyUnavailable(_)) => return Err(OpenError::Unavailable),
-            Err(_) => None,
+            Err(_) => return Err(OpenError::Bad),
         };
-        let Some(csr) = csr else {
-            // The same work as for a CSR: one signature check, by the signer's own key on its own certificate.
-            let _ = signer.verify_signed_by(provider, signer.spki());
-            return Err(OpenError::Bad);
-        };
-        let signed = csr.verify_self_signature(provider).is_ok();
-        let bound = csr.spki() == signer.spki();
-        if signed && bound { Ok(Verified { transaction_id: self.request.transaction_id().clone(), csr }) } else { Err(OpenError::Bad) }
+        match Csr::signed_by(&decrypted, self.request.signer(), provider, limits) {
+            Ok(Some(csr)) => Ok(Verified { transaction_id: self.request.transaction_id().clone(), csr }),
+            Ok(None) | Err(_) => Err(OpenError::Bad),
+        }
     }
 }
 
