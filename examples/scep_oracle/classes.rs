@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use intune_connector::crypto::{
-    ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm, SignatureAlgorithm, SigningKey, sign_now,
-};
+use intune_connector::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm, SignatureAlgorithm, SigningKey, sign_now};
 use intune_connector::ids::{SerialNumber, TransactionId};
 use intune_connector::limits::Limits;
 use intune_connector::message::ToBeSigned;

@@ -7,16 +7,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use intune_connector::adapters::{LocalCa, NoNotification, RecordingSink, StdRuntime, VolatileJournal};
-use intune_connector::crypto::{
-    CryptoProvider, DecryptionKey, SignError, SignatureAlgorithm, SigningKey, UnwrapError, UnwrapRequest,
-};
+use intune_connector::crypto::{CryptoProvider, DecryptionKey, SignError, SignatureAlgorithm, SigningKey, UnwrapError, UnwrapRequest};
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::name::Name;
 use intune_connector::policy::IssuancePolicy;
 use intune_connector::ports::{
-    Busy, CaCapabilities, CertificateAuthority, ChallengeValidator, FindAnswer, FindRequest, IssueAnswer, IssueRequest, PortError, RevokeAnswer,
-    RevokeCall, Runtime, ValidateRequest, Verdict,
+    Busy, CaCapabilities, CertificateAuthority, ChallengeValidator, FindAnswer, FindRequest, IssueAnswer, IssueRequest, PortError,
+    RevokeAnswer, RevokeCall, Runtime, ValidateRequest, Verdict,
 };
 use intune_connector::scep::{RegistrationAuthority, Request, Response, Service};
 use intune_connector::secret::{PrivateKeyPkcs8, SecretBytes};
@@ -28,7 +26,8 @@ use crate::Result;
 use crate::tape::Tape;
 
 /// Between which two points of a request the time is taken.
-pub const INTERVALS: [&str; 3] = ["the whole request", "from the decryption to the reply's signature", "from behind the decryption to the reply's signature"];
+pub const INTERVALS: [&str; 3] =
+    ["the whole request", "from the decryption to the reply's signature", "from behind the decryption to the reply's signature"];
 
 /// One answered request.
 pub struct Answered {
