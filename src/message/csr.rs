@@ -4,6 +4,8 @@ use core::fmt;
 use core::ops::Range;
 
 pub use self::builder::CsrBuilder;
+#[cfg(feature = "scep")]
+pub(crate) use self::possession::Possession;
 use super::X509Error;
 use super::algorithm::{PublicKeyAlgorithm, SignatureIdentifier};
 use super::certificate::{Extension, KnownExtensions, verify};
@@ -20,6 +22,8 @@ use crate::secret::{Password, SecretBytes};
 use crate::terms::{KeyUsage, SubjectAltName};
 
 mod builder;
+#[cfg(feature = "scep")]
+mod possession;
 #[cfg(test)]
 mod tests;
 

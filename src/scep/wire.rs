@@ -10,7 +10,7 @@ use crate::ids::TransactionId;
 use crate::limits::Limits;
 use crate::message::algorithm::{PublicKeyAlgorithm, SignatureIdentifier};
 use crate::message::certificate::Certificate;
-use crate::message::csr::Csr;
+use crate::message::csr::{Csr, Possession};
 use crate::message::enveloped::{CmsError, LegacyCiphers, Opening};
 use crate::message::scep::{
     CertRep, EmptyContent, FailInfo, IssuerAndSerialNumber, MessageType, Nonce, ReplyTo, ScepMessageError, ScepRequest,
@@ -178,7 +178,7 @@ impl Incoming {
         }
     }
 
-    /// Decrypts, reads the CSR, verifies its signature over the received bytes, and that it is bound to the outer signer.
+    /// Decrypts, and verifies the CSR's own signature and that it is bound to the outer signer; only then reads the CSR.
     pub(super) fn verify(
         self,
         unwrapped: Result<SecretBytes, UnwrapError>,
@@ -187,23 +187,18 @@ impl Incoming {
         limits: &Limits,
     ) -> Result<Verified, OpenError> {
         let opening = self.opening.ok_or(OpenError::Bad)?;
-        let signer = self.request.signer();
-        let csr = match opening.finish(unwrapped, provider) {
-            Ok(content) => Csr::from_der(content.secret_bytes(), limits).ok(),
+        let decrypted = match opening.finish_or_ciphertext(unwrapped, provider) {
+            Ok(decrypted) => decrypted,
             Err(CmsError::KeyUnavailable(_)) => return Err(OpenError::Unavailable),
-            Err(_) => None,
+            Err(_) => return Err(OpenError::Bad),
         };
-        let Some(csr) = csr else {
-            // The same work as for a CSR: one signature check, by the signer's own key on its own certificate.
-            let _ = signer.verify_signed_by(provider, signer.spki());
-            return Err(OpenError::Bad);
+        let signer = self.request.signer();
+        let possession = match binding {
+            Binding::SameKey => Possession::OfSignersKey,
+            Binding::SameNames => Possession::OfOwnKey,
         };
-        let signed = csr.verify_self_signature(provider).is_ok();
-        let bound = match binding {
-            Binding::SameKey => csr.spki() == signer.spki(),
-            Binding::SameNames => asks_for_names_of(&csr, signer),
-        };
-        if !(signed && bound) {
+        let Ok(Some(csr)) = Csr::proven(&decrypted, signer, possession, provider, limits) else { return Err(OpenError::Bad) };
+        if binding == Binding::SameNames && !asks_for_names_of(&csr, signer) {
             return Err(OpenError::Bad);
         }
         Ok(Verified {

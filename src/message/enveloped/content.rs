@@ -80,18 +80,18 @@ impl Content {
     /// Decrypts with `key`, or with the substitute where there is none of the right length. An authenticated content comes out
     /// only after its tag was found right.
     pub(super) fn decrypt(
-        self,
+        &self,
         prepared: &Prepared,
         key: Option<&SecretBytes>,
         provider: &CryptoProvider,
     ) -> Result<SecretBytes, CmsError> {
         let key = choose_key(&prepared.substitute, key);
-        let mut content = self.info.encrypted_content.unwrap_or_default();
-        match (&prepared.decryption, self.authentication) {
-            (Decryption::Unauthenticated(cipher), None) => cipher.decrypt(&key, &content, provider),
+        let content = self.info.encrypted_content.as_deref().unwrap_or_default();
+        match (&prepared.decryption, &self.authentication) {
+            (Decryption::Unauthenticated(cipher), None) => cipher.decrypt(&key, content, provider),
             (Decryption::Authenticated(cipher), Some(Authentication { mac, additional_data })) => {
-                content.extend_from_slice(&mac);
-                provider.aead()?.open(cipher.algorithm, key.secret_bytes(), &cipher.nonce, &additional_data, &content).map_err(|error| {
+                let sealed = [content, mac].concat();
+                provider.aead()?.open(cipher.algorithm, key.secret_bytes(), &cipher.nonce, additional_data, &sealed).map_err(|error| {
                     match error {
                         // An authenticated cipher that the provider lacks, which no key changes.
                         CryptoError::Unsupported(_) | CryptoError::NotApproved { .. } => CmsError::Crypto(error),
@@ -101,6 +101,41 @@ impl Content {
             }
             _ => Err(CmsError::Decryption),
         }
+    }
+
+    /// The same for who must go on with as much work when the decryption failed.
+    #[cfg(feature = "scep")]
+    pub(super) fn decrypt_or_keep(self, prepared: &Prepared, key: Option<&SecretBytes>, provider: &CryptoProvider) -> Decrypted {
+        match self.decrypt(prepared, key, provider) {
+            Ok(content) => Decrypted::Content(content),
+            Err(_) => Decrypted::Ciphertext(self.info.encrypted_content.unwrap_or_default()),
+        }
+    }
+}
+
+/// What is left of a decryption whose outcome must not show.
+#[cfg(feature = "scep")]
+#[derive(Debug)]
+pub(crate) enum Decrypted {
+    /// The content, or what came out under a wrong key and looks padded.
+    Content(SecretBytes),
+    /// Nothing came out: as many bytes to go on with.
+    Ciphertext(Vec<u8>),
+}
+
+#[cfg(feature = "scep")]
+impl Decrypted {
+    /// The bytes to go on with.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Content(content) => content.secret_bytes(),
+            Self::Ciphertext(ciphertext) => ciphertext,
+        }
+    }
+
+    /// Whether they can be what the sender encrypted.
+    pub(crate) fn is_content(&self) -> bool {
+        matches!(self, Self::Content(_))
     }
 }
 

@@ -16,6 +16,8 @@ mod recipient;
 
 pub use super::cms_error::{CmsError, CmsErrorKind};
 pub use build::EnvelopeBuilder;
+#[cfg(feature = "scep")]
+pub(crate) use content::Decrypted;
 pub use encrypted::decrypt_encrypted_data;
 pub use key_wrap::KeyWrapAlgorithm;
 pub use open::{Opening, decrypt};

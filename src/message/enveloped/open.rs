@@ -2,6 +2,8 @@
 
 use super::LegacyCiphers;
 use super::algorithm::key_transport;
+#[cfg(feature = "scep")]
+use super::content::Decrypted;
 use super::content::{Content, Prepared};
 use super::key_agreement::Agreement;
 use super::key_wrap;
@@ -146,13 +148,37 @@ impl Opening {
     /// [`CmsError::Decryption`] for every failure but [`CmsError::KeyUnavailable`], which is worth a retry, and what is the same whatever
     /// is encrypted: [`CmsError::KeyUnsuitable`], and [`CmsError::Crypto`] for an algorithm that the provider lacks or may not use.
     pub fn finish(self, unwrapped: Result<SecretBytes, UnwrapError>, provider: &CryptoProvider) -> Result<SecretBytes, CmsError> {
+        let (content, prepared, key) = self.content_key(unwrapped, provider)?;
+        content.decrypt(&prepared, key.as_ref(), provider)
+    }
+
+    /// The same, with the ciphertext in the place of a content that does not decrypt: who answers strangers goes on with it as with a
+    /// content, and the answer's time says nothing of the padding.
+    ///
+    /// # Errors
+    /// Those of [`Opening::finish`] that say nothing of what is encrypted.
+    #[cfg(feature = "scep")]
+    pub(crate) fn finish_or_ciphertext(
+        self,
+        unwrapped: Result<SecretBytes, UnwrapError>,
+        provider: &CryptoProvider,
+    ) -> Result<Decrypted, CmsError> {
+        let (content, prepared, key) = self.content_key(unwrapped, provider)?;
+        Ok(content.decrypt_or_keep(&prepared, key.as_ref(), provider))
+    }
+
+    fn content_key(
+        self,
+        unwrapped: Result<SecretBytes, UnwrapError>,
+        provider: &CryptoProvider,
+    ) -> Result<(Content, Prepared, Option<SecretBytes>), CmsError> {
         let Pending { prepared, agreement } = self.pending.ok_or(CmsError::NotARecipient)?;
         let answer = rejected_or_unavailable(unwrapped)?;
         let key = match agreement {
             Some(agreement) => agreement.content_key(answer.as_ref(), &prepared.substitute, provider)?,
             None => answer,
         };
-        self.content.decrypt(&prepared, key.as_ref(), provider)
+        Ok((self.content, prepared, key))
     }
 
     /// Decrypts with a key that was shared beforehand (KEKRecipientInfo, AES key wrap) and that the message names by `key_identifier`.
