@@ -63,12 +63,13 @@ pub(super) fn open(path: &Path, lock_timeout: Duration) -> Result<Connection, Jo
     let failed = |error: rusqlite::Error| JournalOpenError::from_sql(&error, path);
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
-    connection.busy_timeout(lock_timeout).map_err(failed)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
-    connection.execute_batch(SETTINGS).map_err(failed)?;
+    // SQLite opens what it cannot write for reading, without a word.
     if connection.is_readonly("main").map_err(failed)? {
         return Err(JournalOpenError::new(JournalOpenErrorKind::ReadOnly, path));
     }
+    connection.busy_timeout(lock_timeout).map_err(failed)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
+    connection.execute_batch(SETTINGS).map_err(failed)?;
     // Takes the lock, which is then held, before anything is read; nothing is written to a file that turns out to be another's.
     connection.execute_batch("BEGIN EXCLUSIVE; COMMIT").map_err(failed)?;
     recognise(&connection, path)?;
