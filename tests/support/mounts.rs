@@ -55,7 +55,7 @@ impl Mount {
 
     /// Mounts it with other options; false when the system refuses.
     pub fn remount(&self, options: &str) -> bool {
-        succeeds(Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.at))
+        remount(&self.at, options)
     }
 
     /// Fills it to the last byte.
@@ -66,6 +66,11 @@ impl Mount {
     pub fn free(&self) {
         fs::remove_file(self.at.join("ballast")).unwrap();
     }
+}
+
+/// Mounts what is mounted there with other options; false when the system refuses.
+pub fn remount(at: &Path, options: &str) -> bool {
+    succeeds(Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(at))
 }
 
 /// Fills the file system of that folder to the last byte.
