@@ -67,6 +67,7 @@
 //! | `tokio` | no | timers and CPU off-load on tokio |
 //! | `event-log` | no | an event sink that writes JSON lines |
 //! | `tracing` | no | an event sink that forwards to `tracing` |
+//! | `sqlite` | no | the durable journal, in one SQLite file |
 //! | `conformance` | no | the suite that checks your own adapters |
 
 #![forbid(unsafe_code)]

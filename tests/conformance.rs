@@ -216,6 +216,16 @@ fn the_volatile_journal_passes() {
     assert_passes(&check_rows(&VolatileJournal::new()), &[]);
 }
 
+#[cfg(feature = "sqlite")]
+#[test]
+fn the_sqlite_journal_passes_anew_and_after_it_was_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let journal = intune_connector::adapters::SqliteJournal::open(folder.path().join("journal.db")).unwrap();
+        assert_passes(&check_rows(&journal), &[]);
+    }
+}
+
 /// The volatile journal with one thing wrong.
 #[derive(Debug)]
 struct BrokenJournal {

@@ -4,6 +4,7 @@
 mod challenge;
 #[cfg(feature = "event-log")]
 mod event_log;
+mod journal;
 mod local_ca;
 mod memory;
 mod runtime;
@@ -16,6 +17,8 @@ pub use self::tracing::TracingSink;
 pub use challenge::{CallbackValidator, DangerousStaticChallenge, EmptyChallenge, NoNotification};
 #[cfg(feature = "event-log")]
 pub use event_log::JsonLinesSink;
+#[cfg(feature = "sqlite")]
+pub use journal::{JournalOpenError, JournalOpenErrorKind, SqliteJournal, SqliteJournalOptions};
 pub use local_ca::{LedgerEntry, LocalCa, LocalCaError, LocalCaFault, LocalCaFaults, Repeats};
 pub use memory::{InMemoryQueue, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
 pub use runtime::StdRuntime;

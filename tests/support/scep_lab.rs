@@ -285,38 +285,46 @@ impl ChallengeValidator for TestValidator {
 #[derive(Debug, Default)]
 pub struct TestJournal {
     pub rows: VolatileJournal,
+    /// A journal that has the rows in place of `rows`.
+    pub instead: Option<Arc<dyn Journal>>,
     pub refuse: Mutex<Option<RowKind>>,
+}
+
+impl TestJournal {
+    fn inner(&self) -> &dyn Journal {
+        self.instead.as_deref().unwrap_or(&self.rows)
+    }
 }
 
 #[async_trait]
 impl Journal for TestJournal {
     fn scope(&self) -> JournalScope {
-        self.rows.scope()
+        self.inner().scope()
     }
     fn is_durable(&self) -> bool {
-        false
+        self.inner().is_durable()
     }
     async fn load(&self, request: LoadRequest) -> Result<Vec<Row>, PortError> {
-        self.rows.load(request).await
+        self.inner().load(request).await
     }
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError> {
         let refused = *self.refuse.lock().unwrap();
         if changes.iter().any(|change| Some(change.row.key.kind) == refused) {
             return Err(PortError::transient("no space left on device"));
         }
-        self.rows.commit(changes).await
+        self.inner().commit(changes).await
     }
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Row>, PortError> {
-        self.rows.claim(request).await
+        self.inner().claim(request).await
     }
     async fn renew(&self, request: RenewRequest) -> Result<Vec<RowKey>, PortError> {
-        self.rows.renew(request).await
+        self.inner().renew(request).await
     }
     async fn prune(&self, request: PruneRequest) -> Result<u64, PortError> {
-        self.rows.prune(request).await
+        self.inner().prune(request).await
     }
     async fn stats(&self) -> Result<JournalStats, PortError> {
-        self.rows.stats().await
+        self.inner().stats().await
     }
 }
 
@@ -343,12 +351,27 @@ impl Lab {
 
     /// With that provider for the service alone.
     pub fn on(service: CryptoProvider, ca: TestCa, change: impl FnOnce(ServiceBuilder) -> ServiceBuilder) -> Self {
+        Self::on_journal(service, ca, TestJournal::default(), change)
+    }
+
+    /// With rows in that journal.
+    pub fn with_journal(journal: Arc<dyn Journal>, change: impl FnOnce(ServiceBuilder) -> ServiceBuilder) -> Self {
+        let journal = TestJournal { instead: Some(journal), ..TestJournal::default() };
+        Self::on_journal(provider().clone(), TestCa::new(shared_key(0)), journal, change)
+    }
+
+    fn on_journal(
+        service: CryptoProvider,
+        ca: TestCa,
+        journal: TestJournal,
+        change: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
+    ) -> Self {
         let ra_key = shared_key(1);
         let until = Timestamp::system_now().saturating_add(500 * 24 * HOUR);
         let ra = ca.make(name("CN=TEST RA"), &ra_key.spki, |builder| builder.key_usage(KeyUsage::SIGN_AND_ENCIPHER), until);
         let ra = Certificate::from_der(&ra, &Limits::default()).unwrap();
         let authority = RegistrationAuthority::single(ra.der().clone(), ra_key.signing.clone(), ra_key.decryption.clone().unwrap());
-        let (ca, notifier, journal) = (Arc::new(ca), Arc::new(TestNotifier::default()), Arc::new(TestJournal::default()));
+        let (ca, notifier, journal) = (Arc::new(ca), Arc::new(TestNotifier::default()), Arc::new(journal));
         let validator = Arc::new(TestValidator {
             challenge: DangerousStaticChallenge::new(Password::from(CHALLENGE)).unwrap(),
             calls: AtomicU32::new(0),
