@@ -3,8 +3,15 @@
 use crate::ports::{RowKind, RowState};
 use crate::terms::Flow;
 
-pub(super) const KINDS: [RowKind; 6] =
-    [RowKind::Request, RowKind::ScepTransaction, RowKind::Notification, RowKind::Health, RowKind::CoolDown, RowKind::Orphan];
+pub(super) const KINDS: [RowKind; 7] = [
+    RowKind::Request,
+    RowKind::ScepTransaction,
+    RowKind::Notification,
+    RowKind::Health,
+    RowKind::CoolDown,
+    RowKind::Orphan,
+    RowKind::ScepTransactionId,
+];
 
 pub(super) const fn of_kind(kind: RowKind) -> i64 {
     match kind {
@@ -14,6 +21,7 @@ pub(super) const fn of_kind(kind: RowKind) -> i64 {
         RowKind::Health => 4,
         RowKind::CoolDown => 5,
         RowKind::Orphan => 6,
+        RowKind::ScepTransactionId => 7,
     }
 }
 
@@ -25,6 +33,7 @@ pub(super) const fn kind(code: i64) -> Option<RowKind> {
         4 => RowKind::Health,
         5 => RowKind::CoolDown,
         6 => RowKind::Orphan,
+        7 => RowKind::ScepTransactionId,
         _ => return None,
     })
 }
@@ -110,7 +119,7 @@ mod tests {
     /// Numbers in files that exist: a change here would make another meaning of them.
     #[test]
     fn the_numbers_are_those_of_the_first_version() {
-        assert_eq!(KINDS.map(of_kind), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(KINDS.map(of_kind), [1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(
             [Flow::Pkcs, Flow::PkcsRecrypt, Flow::PkcsImport, Flow::Revoke, Flow::Scep, Flow::Health].map(of_flow),
             [1, 2, 3, 4, 5, 6]
