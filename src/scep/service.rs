@@ -246,7 +246,7 @@ impl Inner {
             MessageType::GetCert | MessageType::GetCrl => (self.query(incoming, authority, &subject, deadline).await, None),
             MessageType::PkcsReq | MessageType::RenewalReq => (self.enrol(incoming, authority, digest, subject, deadline).await, None),
             MessageType::CertRep => {
-                let reason = "A CertRep is no request.";
+                let reason = "The messageType is unknown, withdrawn, or none of a request.";
                 (Outcome::refused(Stage::Verify, FailInfo::BadRequest, ErrorClass::Request, reason), None)
             }
         }

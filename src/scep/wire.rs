@@ -98,7 +98,7 @@ pub(super) struct Reply {
 impl Incoming {
     /// Reads a message and verifies its outer signature. Algorithms that are refused by policy are read, so that they can be answered.
     pub(super) fn parse(message: &[u8], provider: &CryptoProvider, limits: &Limits) -> Result<Self, ScepMessageError> {
-        let request = ScepRequest::parse(message, LegacyDigests::AllowSha1, provider, limits)?;
+        let request = ScepRequest::parse_of_any_type(message, LegacyDigests::AllowSha1, provider, limits)?;
         let opening = request.open(LegacyCiphers::AllowTripleDes, limits).ok();
         let reply = Reply {
             to: request.reply_to(),

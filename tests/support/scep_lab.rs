@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "support of tests, each of which uses a part of it")]
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -17,22 +17,26 @@ use intune_connector::ids::{SerialNumber, TransactionId};
 use intune_connector::limits::Limits;
 use intune_connector::message::ToBeSigned;
 use intune_connector::message::certificate::{Certificate, CertificateBuilder};
+use intune_connector::message::crl::CrlBuilder;
 use intune_connector::message::csr::{Csr, CsrBuilder};
 use intune_connector::message::enveloped::{EnvelopeBuilder, LegacyCiphers};
 use intune_connector::message::name::Name;
-use intune_connector::message::scep::{Nonce, PkiRequestBuilder, ReplyTo, ScepResponse, TransactionName};
+use intune_connector::message::scep::{
+    Nonce, PkiRequestBuilder, ReplyTo, ScepResponse, TransactionName, next_ca_certificates_to_be_signed,
+};
 use intune_connector::message::signed::{LegacyDigests, Signed, SignedAttribute, SignedBuilder, SignedContent};
 use intune_connector::policy::IssuancePolicy;
 use intune_connector::ports::{
-    CaCapabilities, CertificateAuthority, ChallengeValidator, Change, ClaimRequest, CommitAnswer, FailureNotification, FindAnswer,
-    FindRequest, IssueAnswer, IssueRequest, Issued, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest,
-    RenewRequest, RevokeAnswer, RevokeBy, RevokeCall, Row, RowKey, RowKind, ScepNotifier, SuccessNotification, ValidateRequest, Verdict,
+    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, ChallengeValidator, Change, ClaimRequest, CommitAnswer,
+    FailureNotification, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, Journal, JournalScope, JournalStats, KnownCertificate,
+    LoadRequest, LookupAnswer, LookupRequest, PortError, PruneRequest, RenewRequest, RevokeAnswer, RevokeBy, RevokeCall, Row, RowKey,
+    RowKind, ScepNotifier, SignNextCaRequest, StatusRequest, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict,
 };
 use intune_connector::scep::{Persistence, RegistrationAuthority, Request, Response, Service, ServiceBuilder};
 use intune_connector::secret::Password;
-use intune_connector::terms::{KeyAlgorithm, KeyUsage, oids};
+use intune_connector::terms::{KeyAlgorithm, KeyUsage, RevocationReason, oids};
 use intune_connector::time::Timestamp;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 pub const CHALLENGE: &str = "open-sesame-4711";
 
@@ -111,6 +115,18 @@ pub enum Fault {
     WrongSubject,
     /// Panics.
     Panic,
+    /// Holds the request for approval; so many answers of `status` say so.
+    Pending { polls: u32 },
+}
+
+/// A request that the CA holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    spki: Vec<u8>,
+    plan: CertificatePlan,
+    polls_left: u32,
+    /// `status` refuses it for good.
+    pub denied: bool,
 }
 
 /// A CA of its own for each test.
@@ -124,12 +140,22 @@ pub struct TestCa {
     pub revoked: Mutex<Vec<SerialNumber>>,
     pub asks: AtomicU32,
     pub refuse_revocation: AtomicU32,
+    pub held: Mutex<HashMap<[u8; 32], Held>>,
+    pub polls: AtomicU32,
+    /// Answers `lookup`.
+    pub looks_up: AtomicBool,
+    /// Gives a CRL.
+    pub gives_crl: AtomicBool,
 }
 
 impl TestCa {
     pub fn new(key: &KeyPair) -> Self {
+        Self::named("CN=TEST CA,O=Lab", key)
+    }
+
+    pub fn named(subject: &str, key: &KeyPair) -> Self {
         let now = Timestamp::system_now();
-        let subject = name("CN=TEST CA,O=Lab");
+        let subject = name(subject);
         let usage = KeyUsage { key_cert_sign: true, crl_sign: true, ..KeyUsage::SIGN_AND_ENCIPHER };
         let unsigned =
             CertificateBuilder::new(subject.clone(), &key.spki, now.saturating_sub(HOUR), now.saturating_add(900 * 24 * HOUR), serial())
@@ -146,7 +172,28 @@ impl TestCa {
             revoked: Mutex::default(),
             asks: AtomicU32::new(0),
             refuse_revocation: AtomicU32::new(0),
+            held: Mutex::default(),
+            polls: AtomicU32::new(0),
+            looks_up: AtomicBool::new(false),
+            gives_crl: AtomicBool::new(false),
         }
+    }
+
+    /// Tells by `lookup` whether certificates count.
+    pub fn that_looks_up(self) -> Self {
+        self.looks_up.store(true, Ordering::SeqCst);
+        self
+    }
+
+    fn issue_plan(&self, key: [u8; 32], spki: &[u8], plan: &CertificatePlan, subject: Name) -> Vec<u8> {
+        let fill = |builder: CertificateBuilder| {
+            let builder = builder.key_usage(plan.key_usage);
+            let builder = if plan.extended_key_usage.is_empty() { builder } else { builder.extended_key_usage(&plan.extended_key_usage) };
+            if plan.subject_alt_names.is_empty() { builder } else { builder.subject_alt_names(&plan.subject_alt_names) }
+        };
+        let certificate = self.make(subject, spki, fill, plan.not_after);
+        self.issued.lock().unwrap().insert(key, certificate.clone());
+        certificate
     }
 
     pub fn make(
@@ -188,19 +235,13 @@ impl CertificateAuthority for TestCa {
         }
         let csr = Csr::from_der(request.csr, &Limits::default()).unwrap();
         let plan = request.plan;
+        if let Some(Fault::Pending { polls }) = fault {
+            let held = Held { spki: csr.spki().to_vec(), plan: plan.clone(), polls_left: polls, denied: false };
+            self.held.lock().unwrap().insert(*request.key.as_bytes(), held);
+            return Ok(IssueAnswer::Pending { poll_id: "held".to_owned(), after: Duration::from_millis(1) });
+        }
         let subject = if fault == Some(Fault::WrongSubject) { name("CN=somebody else") } else { Name::from_der(&plan.subject).unwrap() };
-        let certificate = self.make(
-            subject,
-            csr.spki(),
-            |builder| {
-                let builder = builder.key_usage(plan.key_usage);
-                let builder =
-                    if plan.extended_key_usage.is_empty() { builder } else { builder.extended_key_usage(&plan.extended_key_usage) };
-                if plan.subject_alt_names.is_empty() { builder } else { builder.subject_alt_names(&plan.subject_alt_names) }
-            },
-            plan.not_after,
-        );
-        self.issued.lock().unwrap().insert(*request.key.as_bytes(), certificate.clone());
+        let certificate = self.issue_plan(*request.key.as_bytes(), csr.spki(), plan, subject);
         if fault == Some(Fault::Hang) {
             std::future::pending::<()>().await;
         }
@@ -215,6 +256,59 @@ impl CertificateAuthority for TestCa {
             Some(der) => FindAnswer::Found(Box::new(Issued::new(CertificateDer::from(der.clone())))),
             None => FindAnswer::Absent,
         })
+    }
+
+    async fn status(&self, request: StatusRequest<'_>) -> Result<IssueAnswer, PortError> {
+        self.polls.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(request.poll_id, "held");
+        let held = {
+            let mut all = self.held.lock().unwrap();
+            let held = all.get_mut(request.key.as_bytes()).unwrap();
+            if held.denied {
+                return Err(PortError::rejected("the CA denies it").with_code("0x80094014"));
+            }
+            if held.polls_left > 0 {
+                held.polls_left -= 1;
+                return Ok(IssueAnswer::Pending { poll_id: "held".to_owned(), after: Duration::from_millis(1) });
+            }
+            held.clone()
+        };
+        let certificate = self.issue_plan(*request.key.as_bytes(), &held.spki, &held.plan, Name::from_der(&held.plan.subject).unwrap());
+        Ok(IssueAnswer::Issued(Box::new(Issued::new(CertificateDer::from(certificate)))))
+    }
+
+    async fn lookup(&self, request: LookupRequest<'_>) -> Result<LookupAnswer, PortError> {
+        if !self.looks_up.load(Ordering::SeqCst) {
+            return Ok(LookupAnswer::CannotTell);
+        }
+        let of_serial = |der: &&Vec<u8>| Certificate::from_der(der, &Limits::default()).unwrap().serial() == Some(request.serial);
+        let found = self.issued.lock().unwrap().values().find(of_serial).cloned();
+        let revoked = self.revoked.lock().unwrap().contains(request.serial);
+        let status = if revoked { CertificateStatus::Revoked } else { CertificateStatus::Good };
+        Ok(found.map_or(LookupAnswer::Absent, |der| {
+            LookupAnswer::Found(Box::new(KnownCertificate::new(Some(CertificateDer::from(der)), None).with_status(status)))
+        }))
+    }
+
+    async fn crl(&self) -> Result<CertificateRevocationListDer<'static>, PortError> {
+        if !self.gives_crl.load(Ordering::SeqCst) {
+            return Err(PortError::unsupported("this CA gives no CRL"));
+        }
+        let now = Timestamp::system_now();
+        let mut builder = CrlBuilder::new(self.name.clone(), now.saturating_sub(HOUR), now.saturating_add(24 * HOUR), 1);
+        for serial in self.revoked.lock().unwrap().iter() {
+            builder = builder.revoked(serial.clone(), now, RevocationReason::KeyCompromise);
+        }
+        let unsigned = builder.to_be_signed(algorithm_of(self.key.as_ref())).unwrap();
+        Ok(CertificateRevocationListDer::from(sign(self.key.as_ref(), unsigned)))
+    }
+
+    async fn sign_next_ca(&self, request: SignNextCaRequest<'_>) -> Result<Vec<u8>, PortError> {
+        let own = Certificate::from_der(&self.certificate, &Limits::default()).unwrap();
+        let algorithm = algorithm_of(self.key.as_ref());
+        let unsigned = next_ca_certificates_to_be_signed(request.certificates, &own, algorithm, provider()).unwrap();
+        let signature = sign_now(self.key.as_ref(), algorithm, unsigned.message()).unwrap();
+        Ok(unsigned.finish(&signature))
     }
 
     async fn revoke(&self, call: RevokeCall<'_>) -> Result<RevokeAnswer, PortError> {
@@ -272,6 +366,10 @@ pub struct TestValidator {
 
 #[async_trait]
 impl ChallengeValidator for TestValidator {
+    fn capabilities(&self) -> ValidatorCapabilities {
+        self.challenge.capabilities()
+    }
+
     async fn validate(&self, request: ValidateRequest<'_>) -> Result<Verdict, PortError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if take_one(&self.away) {

@@ -16,7 +16,7 @@ use crate::message::signed::{LegacyDigests, Signed, SignedBuilder, SignedContent
 /// That proves possession of the signer's key and nothing else: the signer's certificate is the sender's own claim until a flow has checked it.
 #[derive(Debug)]
 pub struct ScepRequest {
-    message_type: MessageType,
+    message_type: Result<MessageType, UnknownType>,
     transaction: TransactionName,
     sender_nonce: Nonce,
     signer: Certificate,
@@ -31,6 +31,21 @@ impl ScepRequest {
     /// [`ScepMessageError::Cms`] for what is malformed, too weak or not verified, [`ScepMessageError::Signers`],
     /// [`ScepMessageError::Attribute`], [`ScepMessageError::UnknownMessageType`], [`ScepMessageError::UnexpectedMessageType`] for a CertRep.
     pub fn parse(message: &[u8], legacy: LegacyDigests, provider: &CryptoProvider, limits: &Limits) -> Result<Self, ScepMessageError> {
+        let request = Self::parse_of_any_type(message, legacy, provider, limits)?;
+        match request.message_type {
+            Ok(MessageType::CertRep) => Err(ScepMessageError::UnexpectedMessageType(MessageType::CertRep)),
+            Ok(_) => Ok(request),
+            Err(UnknownType) => Err(ScepMessageError::UnknownMessageType),
+        }
+    }
+
+    /// The same for who refuses unknown types, and CertReps, by an answer.
+    pub(crate) fn parse_of_any_type(
+        message: &[u8],
+        legacy: LegacyDigests,
+        provider: &CryptoProvider,
+        limits: &Limits,
+    ) -> Result<Self, ScepMessageError> {
         let signed = Signed::parse(message, limits)?;
         if signed.signer_count() != 1 {
             return Err(ScepMessageError::Signers);
@@ -38,10 +53,11 @@ impl ScepRequest {
         let verified = signed.verify(VerifyOptions::default().legacy_digests(legacy), provider)?;
         let signer = verified.single_signer().ok_or(ScepMessageError::Signers)?;
         let attributes = Attributes(signer);
-        let message_type = attributes.message_type()?;
-        if message_type == MessageType::CertRep {
-            return Err(ScepMessageError::UnexpectedMessageType(message_type));
-        }
+        let message_type = match attributes.message_type() {
+            Ok(message_type) => Ok(message_type),
+            Err(ScepMessageError::UnknownMessageType) => Err(UnknownType),
+            Err(error) => return Err(error),
+        };
         Ok(Self {
             message_type,
             transaction: attributes.transaction()?,
@@ -53,10 +69,10 @@ impl ScepRequest {
         })
     }
 
-    /// The message type.
+    /// The message type; CertRep, which is no request, for a type that is unknown.
     #[must_use]
     pub fn message_type(&self) -> MessageType {
-        self.message_type
+        self.message_type.unwrap_or(MessageType::CertRep)
     }
 
     /// The transactionID.
@@ -114,6 +130,10 @@ impl ScepRequest {
         ReplyTo::new(self.transaction.clone(), self.sender_nonce)
     }
 }
+
+/// A messageType that RFC 8894 does not know, or withdrew.
+#[derive(Debug, Clone, Copy)]
+struct UnknownType;
 
 /// A client's request. Its content holds the challenge: `Debug` hides it.
 pub struct PkiRequestBuilder<'a> {
