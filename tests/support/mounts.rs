@@ -22,13 +22,13 @@ fn succeeds(command: &mut Command) -> bool {
 impl Mount {
     /// A tmpfs of so many KiB; `None` (after saying so) where mounting is not allowed.
     pub fn tmpfs(kib: usize) -> Option<Self> {
-        Self::mount(|command, _| command.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]))
+        Self::with(|command, _| command.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]))
     }
 
     /// An ext4 of so many MiB on a loop device; `None` (after saying so) where that is not possible.
     pub fn ext4(mib: u64) -> Option<Self> {
         let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-        Self::mount(|command, folder| {
+        Self::with(|command, folder| {
             let image = folder.join("image");
             File::create(&image).unwrap().set_len(mib << 20).unwrap();
             // What cannot be made cannot be mounted.
@@ -37,12 +37,12 @@ impl Mount {
         })
     }
 
-    fn mount(with: impl for<'a> FnOnce(&'a mut Command, &Path) -> &'a mut Command) -> Option<Self> {
+    fn with(arguments: impl for<'a> FnOnce(&'a mut Command, &Path) -> &'a mut Command) -> Option<Self> {
         let folder = support::scratch();
         let at = folder.path().join("mounted");
         fs::create_dir(&at).unwrap();
         let mut command = Command::new("mount");
-        if !succeeds(with(&mut command, folder.path()).arg(&at)) {
+        if !succeeds(arguments(&mut command, folder.path()).arg(&at)) {
             support::skip("the right to mount a file system");
             return None;
         }
