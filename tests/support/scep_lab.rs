@@ -219,6 +219,7 @@ impl CertificateAuthority for TestCa {
         let mut capabilities = CaCapabilities::minimal();
         capabilities.find = true;
         capabilities.revoke_by = vec![RevokeBy::Serial];
+        capabilities.lookup_by_serial = self.looks_up.load(Ordering::SeqCst);
         capabilities
     }
 
@@ -587,15 +588,25 @@ impl Client {
 
     /// The certificate in a SUCCESS; it must be alone and for the client's key.
     pub fn certificate(&self, reply: &ScepResponse) -> Certificate {
+        self.certificate_for(reply, &self.key.spki)
+    }
+
+    /// The certificate in a SUCCESS, which the client's key decrypts; it must be alone and for that key.
+    pub fn certificate_for(&self, reply: &ScepResponse, spki: &[u8]) -> Certificate {
+        let signed = self.content(reply);
+        let certificates: Vec<_> = signed.certificates().collect();
+        assert_eq!(certificates.len(), 1, "the envelope holds the issued certificate alone");
+        let certificate = Certificate::from_der(certificates[0].as_ref(), &Limits::default()).unwrap();
+        assert_eq!(certificate.spki(), spki);
+        certificate
+    }
+
+    /// What is in the envelope of a SUCCESS.
+    pub fn content(&self, reply: &ScepResponse) -> Signed {
         let mut opening = reply.open(LegacyCiphers::Refuse, &Limits::default()).unwrap();
         let request = opening.unwrap_request(&self.signer, provider()).unwrap();
         let unwrapped = unwrap_now(self.key.decryption.as_deref().unwrap(), &request);
         let content = opening.finish(unwrapped, provider()).unwrap();
-        let signed = Signed::parse(content.secret_bytes(), &Limits::default()).unwrap();
-        let certificates: Vec<_> = signed.certificates().collect();
-        assert_eq!(certificates.len(), 1, "the envelope holds the issued certificate alone");
-        let certificate = Certificate::from_der(certificates[0].as_ref(), &Limits::default()).unwrap();
-        assert_eq!(certificate.spki(), self.key.spki);
-        certificate
+        Signed::parse(content.secret_bytes(), &Limits::default()).unwrap()
     }
 }
