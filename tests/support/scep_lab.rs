@@ -32,7 +32,7 @@ use intune_connector::ports::{
     LoadRequest, LookupAnswer, LookupRequest, PortError, PruneRequest, RenewRequest, RevokeAnswer, RevokeBy, RevokeCall, Row, RowKey,
     RowKind, ScepNotifier, SignNextCaRequest, StatusRequest, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict,
 };
-use intune_connector::scep::{Persistence, RegistrationAuthority, Request, Response, Service, ServiceBuilder};
+use intune_connector::scep::{Persistence, RegistrationAuthority, RegistrationAuthoritySource, Request, Response, Service, ServiceBuilder};
 use intune_connector::secret::Password;
 use intune_connector::terms::{KeyAlgorithm, KeyUsage, RevocationReason, oids};
 use intune_connector::time::Timestamp;
@@ -495,6 +495,40 @@ impl Lab {
         .persistence(Persistence::default().with_backoff(Duration::from_millis(5), Duration::from_secs(60)));
         let service = runtime.block_on(change(builder).build()).unwrap();
         Self { ca, ra, notifier, validator, journal, sink, runtime, service, transactions: AtomicU64::new(1) }
+    }
+
+    /// A further service before the same CA, with that journal.
+    pub fn builder(&self, journal: Arc<dyn Journal>) -> ServiceBuilder {
+        self.builder_with(journal, self.validator.clone())
+    }
+
+    pub fn builder_with(&self, journal: Arc<dyn Journal>, validator: Arc<dyn ChallengeValidator>) -> ServiceBuilder {
+        let ra_key = shared_key(1);
+        let ra = RegistrationAuthority::single(self.ra.der().clone(), ra_key.signing.clone(), ra_key.decryption.clone().unwrap());
+        self.builder_before(journal, ra, validator)
+    }
+
+    pub fn builder_before(
+        &self,
+        journal: Arc<dyn Journal>,
+        ra: impl Into<RegistrationAuthoritySource>,
+        validator: Arc<dyn ChallengeValidator>,
+    ) -> ServiceBuilder {
+        Service::builder(
+            provider().clone(),
+            journal,
+            "Lab CA".parse().unwrap(),
+            self.ca.clone(),
+            ra,
+            validator,
+            self.notifier.clone(),
+        )
+        .tenant("contoso.example".parse().unwrap())
+        .instance("lab-1".parse().unwrap())
+        .sink(self.sink.clone())
+        .runtime(self.runtime.clone())
+        .policy(IssuancePolicy::dangerous_allow_any_identity())
+        .persistence(Persistence::default().with_backoff(Duration::from_millis(5), Duration::from_secs(60)))
     }
 
     pub fn handle(&self, request: Request) -> Response {
