@@ -6,6 +6,8 @@
 #[path = "support/scep_lab.rs"]
 mod scep_lab;
 
+mod support;
+
 #[path = "scep_protocol/forms.rs"]
 mod forms;
 #[path = "scep_protocol/idempotency.rs"]

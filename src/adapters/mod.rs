@@ -20,7 +20,7 @@ pub use event_log::JsonLinesSink;
 #[cfg(feature = "sqlite")]
 pub use journal::{JournalOpenError, JournalOpenErrorKind, SqliteJournal, SqliteJournalOptions};
 pub use local_ca::{LedgerEntry, LocalCa, LocalCaError, LocalCaFault, LocalCaFaults, Repeats};
-pub use memory::{InMemoryQueue, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
+pub use memory::{InMemoryQueue, InMemoryRegistrationAuthorities, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
 pub use runtime::StdRuntime;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioRuntime;

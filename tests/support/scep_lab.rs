@@ -325,6 +325,35 @@ impl CertificateAuthority for TestCa {
     }
 }
 
+/// A CA that only shows its chain.
+#[derive(Debug)]
+pub struct ChainedCa(Vec<CertificateDer<'static>>);
+
+impl ChainedCa {
+    pub fn new(chain: Vec<CertificateDer<'static>>) -> Self {
+        Self(chain)
+    }
+}
+
+#[async_trait]
+impl CertificateAuthority for ChainedCa {
+    fn capabilities(&self) -> CaCapabilities {
+        CaCapabilities::minimal()
+    }
+    async fn issue(&self, _: IssueRequest<'_>) -> Result<IssueAnswer, PortError> {
+        Err(PortError::rejected("this CA only shows its chain"))
+    }
+    async fn find(&self, _: FindRequest<'_>) -> Result<FindAnswer, PortError> {
+        Ok(FindAnswer::CannotTell)
+    }
+    async fn revoke(&self, _: RevokeCall<'_>) -> Result<RevokeAnswer, PortError> {
+        Err(PortError::unsupported("this CA only shows its chain"))
+    }
+    async fn chain(&self) -> Result<Vec<CertificateDer<'static>>, PortError> {
+        Ok(self.0.clone())
+    }
+}
+
 fn take_one(counter: &AtomicU32) -> bool {
     counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
@@ -514,21 +543,13 @@ impl Lab {
         ra: impl Into<RegistrationAuthoritySource>,
         validator: Arc<dyn ChallengeValidator>,
     ) -> ServiceBuilder {
-        Service::builder(
-            provider().clone(),
-            journal,
-            "Lab CA".parse().unwrap(),
-            self.ca.clone(),
-            ra,
-            validator,
-            self.notifier.clone(),
-        )
-        .tenant("contoso.example".parse().unwrap())
-        .instance("lab-1".parse().unwrap())
-        .sink(self.sink.clone())
-        .runtime(self.runtime.clone())
-        .policy(IssuancePolicy::dangerous_allow_any_identity())
-        .persistence(Persistence::default().with_backoff(Duration::from_millis(5), Duration::from_secs(60)))
+        Service::builder(provider().clone(), journal, "Lab CA".parse().unwrap(), self.ca.clone(), ra, validator, self.notifier.clone())
+            .tenant("contoso.example".parse().unwrap())
+            .instance("lab-1".parse().unwrap())
+            .sink(self.sink.clone())
+            .runtime(self.runtime.clone())
+            .policy(IssuancePolicy::dangerous_allow_any_identity())
+            .persistence(Persistence::default().with_backoff(Duration::from_millis(5), Duration::from_secs(60)))
     }
 
     pub fn handle(&self, request: Request) -> Response {
