@@ -514,21 +514,13 @@ impl Lab {
         ra: impl Into<RegistrationAuthoritySource>,
         validator: Arc<dyn ChallengeValidator>,
     ) -> ServiceBuilder {
-        Service::builder(
-            provider().clone(),
-            journal,
-            "Lab CA".parse().unwrap(),
-            self.ca.clone(),
-            ra,
-            validator,
-            self.notifier.clone(),
-        )
-        .tenant("contoso.example".parse().unwrap())
-        .instance("lab-1".parse().unwrap())
-        .sink(self.sink.clone())
-        .runtime(self.runtime.clone())
-        .policy(IssuancePolicy::dangerous_allow_any_identity())
-        .persistence(Persistence::default().with_backoff(Duration::from_millis(5), Duration::from_secs(60)))
+        Service::builder(provider().clone(), journal, "Lab CA".parse().unwrap(), self.ca.clone(), ra, validator, self.notifier.clone())
+            .tenant("contoso.example".parse().unwrap())
+            .instance("lab-1".parse().unwrap())
+            .sink(self.sink.clone())
+            .runtime(self.runtime.clone())
+            .policy(IssuancePolicy::dangerous_allow_any_identity())
+            .persistence(Persistence::default().with_backoff(Duration::from_millis(5), Duration::from_secs(60)))
     }
 
     pub fn handle(&self, request: Request) -> Response {
