@@ -66,6 +66,28 @@ pub fn vectors() -> Option<PathBuf> {
     }
 }
 
+/// The folder of scripts that drive other SCEP clients; `None` (after saying so) when it is not there.
+pub fn scep_clients() -> Option<PathBuf> {
+    let folder = std::env::var_os("INTUNE_CONNECTOR_SCEP_CLIENTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tools/scep-clients"), PathBuf::from);
+    if folder.join("lib.sh").is_file() {
+        Some(folder)
+    } else {
+        skip("the scripts of SCEP clients (set INTUNE_CONNECTOR_SCEP_CLIENTS)");
+        None
+    }
+}
+
+/// pkilint's linter of certificates; `None` (after saying so) when it is not installed.
+pub fn lint_pkix_cert() -> Option<PathBuf> {
+    let linter = interop_tools().join("python/bin/lint_pkix_cert");
+    let found = linter.is_file();
+    if !found {
+        skip("pkilint (.ci/interop-tools)");
+    }
+    found.then_some(linter)
+}
+
 /// Runs a program and gives its output; panics with both streams when it fails.
 pub fn run(command: &mut Command) -> Output {
     let output = try_run(command);
