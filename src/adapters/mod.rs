@@ -7,6 +7,8 @@ mod event_log;
 mod local_ca;
 mod memory;
 mod runtime;
+#[cfg(feature = "scep-http")]
+mod scep_http;
 #[cfg(feature = "tracing")]
 mod tracing;
 
@@ -21,3 +23,7 @@ pub use memory::{InMemoryQueue, MemoryDecryptionKeys, RecordingSink, VolatileJou
 pub use runtime::StdRuntime;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioRuntime;
+#[cfg(feature = "scep-http")]
+pub use scep_http::{
+    ForwardingHeader, IpPrefix, IpPrefixError, PeerAddr, RateLimit, ScepHttp, ScepHttpBody, ScepHttpRefusals, ScepTask, TrustedProxies,
+};

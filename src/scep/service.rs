@@ -30,7 +30,7 @@ use crate::message::certificate::Certificate;
 use crate::message::scep::{FailInfo, MessageType};
 use crate::message::signed::certs_only;
 use crate::policy::IssuancePolicy;
-use crate::ports::{CertificateAuthority, ChallengeValidator, Journal, PortError, ScepNotifier};
+use crate::ports::{CertificateAuthority, ChallengeValidator, Journal, PortError, Runtime, ScepNotifier};
 use crate::retry::{Effect, ErrorClass};
 use crate::terms::Flow;
 use crate::time::Timestamp;
@@ -128,6 +128,18 @@ impl Service {
             Ok(Operation::PkiMessage(message)) => inner.pki_operation(message).await,
             Err(error) => error.response(),
         }
+    }
+
+    /// The clocks, timers and CPU threads that it was built with.
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.0.context.runtime
+    }
+
+    /// The largest PKIOperation message that it takes, in bytes: no more of a body need be read.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.0.context.limits.input_bytes
     }
 }
 
