@@ -10,7 +10,11 @@ use super::*;
 use crate::message::crl::Crl;
 use crate::message::csr::CsrBuilder;
 use crate::message::path::verify_chain;
-use crate::ports::{ApprovalSubject, Approved, PortErrorKind};
+use crate::ports::{
+    ApprovalSubject, Approved, CertificateAuthority, FindAnswer, FindRequest, IssueAnswer, IssueRequest, PortError, PortErrorKind,
+    RevokeAnswer, RevokeCall, StatusRequest,
+};
+use crate::retry::Effect;
 use crate::terms::{Flow, RevocationReason, SubjectAltName, oids};
 
 struct Setting {
