@@ -5,7 +5,8 @@ use core::time::Duration;
 use async_trait::async_trait;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
-use super::{LocalCa, LocalCaError, LocalCaFault, Pending, Repeats, ledger, sign};
+use super::ledger::{By, sha256};
+use super::{LocalCa, LocalCaError, LocalCaFault, Pending, Repeats, sign};
 use crate::crypto::SignError;
 use crate::limits::Limits;
 use crate::message::X509Error;
@@ -40,8 +41,8 @@ impl CertificateAuthority for LocalCa {
         let fault = {
             let mut state = self.state();
             if self.repeats == Repeats::ReturnSame {
-                if let Some(entry) = state.by_key.get(&request.key).and_then(|index| state.ledger.get(*index)) {
-                    return Ok(IssueAnswer::Issued(Box::new(self.answer(entry))));
+                if let Some(entry) = state.ledger.find(By::Key(&request.key)).map_err(unreadable)? {
+                    return Ok(IssueAnswer::Issued(Box::new(self.answer(&entry))));
                 }
                 if let Some(poll_id) = state.pending_of(request.key) {
                     return Ok(IssueAnswer::Pending { poll_id: poll_id.to_owned(), after: POLL_AFTER });
@@ -81,9 +82,8 @@ impl CertificateAuthority for LocalCa {
                 }
                 Some(_) => state.pending.remove(request.poll_id),
                 None => {
-                    let entry = state.by_key.get(&request.key).and_then(|index| state.ledger.get(*index));
-                    return match entry {
-                        Some(entry) => Ok(IssueAnswer::Issued(Box::new(self.answer(entry)))),
+                    return match state.ledger.find(By::Key(&request.key)).map_err(unreadable)? {
+                        Some(entry) => Ok(IssueAnswer::Issued(Box::new(self.answer(&entry)))),
                         None => Err(PortError::rejected("there is no such pending request")),
                     };
                 }
@@ -96,20 +96,22 @@ impl CertificateAuthority for LocalCa {
 
     async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError> {
         let digest = self.digest(request.public_key)?;
-        let state = self.state();
-        let index = state.by_key.get(&request.key).or_else(|| state.by_public_key.get(&digest));
-        Ok(match index.and_then(|index| state.ledger.get(*index)) {
-            Some(entry) => FindAnswer::Found(Box::new(self.answer(entry))),
+        let mut state = self.state();
+        let found = match state.ledger.find(By::Key(&request.key)).map_err(unreadable)? {
+            None => state.ledger.find(By::PublicKey(&digest)).map_err(unreadable)?,
+            found => found,
+        };
+        Ok(match found {
+            Some(entry) => FindAnswer::Found(Box::new(self.answer(&entry))),
             None if state.pending_of(request.key).is_some() => FindAnswer::CannotTell,
             None => FindAnswer::Absent,
         })
     }
 
     async fn lookup(&self, request: LookupRequest<'_>) -> Result<LookupAnswer, PortError> {
-        let state = self.state();
-        Ok(match state.by_serial.get(request.serial).and_then(|index| state.ledger.get(*index)) {
+        Ok(match self.state().ledger.find(By::Serial(request.serial)).map_err(unreadable)? {
             Some(entry) => {
-                let issued = self.answer(entry);
+                let issued = self.answer(&entry);
                 LookupAnswer::Found(Box::new(KnownCertificate::new(Some(issued.certificate), issued.ca_side_id)))
             }
             None => LookupAnswer::Absent,
@@ -122,15 +124,11 @@ impl CertificateAuthority for LocalCa {
         if state.faults.next_revocation_fails() {
             return Err(PortError::transient("the CA is busy (injected)"));
         }
-        let Some(index) = state.by_serial.get(request.serial).copied() else { return Ok(RevokeAnswer::UnknownSerial) };
-        match state.ledger.get_mut(index) {
-            None => Ok(RevokeAnswer::UnknownSerial),
-            Some(entry) if entry.revoked.is_some() => Ok(RevokeAnswer::AlreadyRevoked),
-            Some(entry) => {
-                entry.revoked = Some((now, request.reason));
-                Ok(RevokeAnswer::Revoked)
-            }
-        }
+        Ok(match state.ledger.revoke(request.serial, now, request.reason).map_err(unreadable)? {
+            None => RevokeAnswer::UnknownSerial,
+            Some(true) => RevokeAnswer::Revoked,
+            Some(false) => RevokeAnswer::AlreadyRevoked,
+        })
     }
 
     async fn chain(&self) -> Result<Vec<CertificateDer<'static>>, PortError> {
@@ -147,10 +145,8 @@ impl CertificateAuthority for LocalCa {
             if let Some(identifier) = self.certificate.subject_key_identifier() {
                 builder = builder.authority_key_identifier(identifier);
             }
-            for entry in &state.ledger {
-                if let Some((date, reason)) = entry.revoked {
-                    builder = builder.revoked(entry.serial.clone(), date, reason);
-                }
+            for (serial, date, reason) in state.ledger.revoked() {
+                builder = builder.revoked(serial.clone(), *date, *reason);
             }
             builder
         };
@@ -181,13 +177,19 @@ impl LocalCa {
     }
 
     pub(super) fn digest(&self, bytes: &[u8]) -> Result<[u8; 32], PortError> {
-        ledger::sha256(&self.provider, bytes).map_err(|error| PortError::misconfigured("the CA cannot hash").with_source(error))
+        sha256(&self.provider, bytes).map_err(|error| PortError::misconfigured("the CA cannot hash").with_source(error))
     }
 }
 
 fn refused(error: LocalCaError) -> PortError {
     match error {
         LocalCaError::Sign(SignError::Unavailable(_)) => PortError::transient("the CA's key is unavailable").with_effect(Effect::None),
+        // A certificate that was not entered was not handed out either.
+        LocalCaError::Ledger(error) => unreadable(error),
         error => PortError::rejected(format!("the CA cannot issue this: {error}")),
     }
+}
+
+fn unreadable(error: std::io::Error) -> PortError {
+    PortError::transient("the CA's ledger cannot be read or written").with_effect(Effect::None).with_source(error)
 }

@@ -3,23 +3,30 @@
 mod authority;
 mod faults;
 mod ledger;
+#[cfg(feature = "scep")]
+mod scep;
+mod service_certificate;
 #[cfg(test)]
 mod tests;
 
 use core::fmt;
 use core::time::Duration;
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::faults::{LocalCaFault, LocalCaFaults};
+use self::ledger::Ledger;
 pub use self::ledger::LedgerEntry;
 use crate::crypto::{CryptoProvider, SignError, SignatureAlgorithm, SigningKey, sign_now};
-use crate::ids::{CaName, IdempotencyKey, Oid, SerialNumber};
+use crate::ids::{CaName, IdempotencyKey, SerialNumber};
 use crate::limits::Limits;
 use crate::message::certificate::{Certificate, CertificateBuilder};
 use crate::message::name::Name;
 use crate::message::{ToBeSigned, X509Error};
 use crate::ports::{CertificatePlan, Issued};
+use crate::secret::PrivateKeyPkcs8;
 use crate::terms::{KeyAlgorithm, KeyUsage};
 use crate::time::Timestamp;
 
@@ -47,6 +54,12 @@ pub enum LocalCaError {
     /// The validity asked for ends before it begins, or beyond the CA's own.
     #[error("the validity asked for lies outside that of the CA")]
     Validity,
+    /// The key of a CA that serves SCEP itself is not RSA: clients could not encrypt to it.
+    #[error("a CA that serves SCEP itself needs an RSA key; use an RSA key, or an RA certificate with one")]
+    NotRsa,
+    /// The ledger's file was not made, written or read.
+    #[error("the ledger's file cannot be used: {0}")]
+    Ledger(#[source] io::Error),
 }
 
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -68,10 +81,7 @@ pub struct LocalCa {
 
 #[derive(Debug, Default)]
 struct State {
-    ledger: Vec<LedgerEntry>,
-    by_key: HashMap<IdempotencyKey, usize>,
-    by_public_key: HashMap<[u8; 32], usize>,
-    by_serial: HashMap<SerialNumber, usize>,
+    ledger: Ledger,
     pending: HashMap<String, Pending>,
     faults: LocalCaFaults,
     crl_number: u64,
@@ -104,6 +114,18 @@ impl LocalCa {
         algorithm: KeyAlgorithm,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Result<Self, LocalCaError> {
+        let usage = KeyUsage { key_cert_sign: true, crl_sign: true, ..KeyUsage::default() };
+        Ok(Self::make(provider, name, algorithm, clock, usage)?.0)
+    }
+
+    /// The CA, and its key for whoever must use it otherwise than by signing.
+    fn make(
+        provider: CryptoProvider,
+        name: CaName,
+        algorithm: KeyAlgorithm,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+        usage: KeyUsage,
+    ) -> Result<(Self, PrivateKeyPkcs8), LocalCaError> {
         let generated = provider.key_generation().map_err(X509Error::from)?.generate(algorithm).map_err(X509Error::Crypto)?;
         let key = provider.signing_keys().map_err(X509Error::from)?.load(&generated).map_err(X509Error::Crypto)?;
         let algorithm = key.algorithms().first().copied().ok_or(X509Error::UnsupportedSignature)?;
@@ -114,12 +136,14 @@ impl LocalCa {
         let year = Duration::from_secs(365 * 86_400);
         let not_before = now.saturating_sub(Duration::from_secs(86_400));
         let signed = CertificateBuilder::new(subject, &spki, not_before, now.saturating_add(10 * year), random_serial(&provider)?)
+            .key_usage(usage)
             .ca(None)
             .key_identifiers_of(&provider, &spki)?
             .to_be_signed(algorithm)?;
         let certificate = Certificate::from_der(&sign(key.as_ref(), signed)?, &Limits::default())?;
         let (clock, state) = (Arc::new(clock), Mutex::default());
-        Ok(Self { provider, name, key, algorithm, certificate, repeats: Repeats::default(), crl_uri: None, clock, state })
+        let ca = Self { provider, name, key, algorithm, certificate, repeats: Repeats::default(), crl_uri: None, clock, state };
+        Ok((ca, generated))
     }
 
     /// What a repeated request gets.
@@ -134,6 +158,16 @@ impl LocalCa {
     pub fn crl_distribution_point(mut self, uri: impl Into<String>) -> Self {
         self.crl_uri = Some(uri.into());
         self
+    }
+
+    /// Keeps the ledger in that file instead of in memory, and of each certificate about 70 bytes of index. The file is made anew: what an
+    /// earlier process left in it was signed by a key that is gone. Nobody else may write to it, and it is of no use after the process.
+    ///
+    /// # Errors
+    /// [`LocalCaError::Ledger`] when the file cannot be made or written.
+    pub fn ledger_file(self, path: impl AsRef<Path>) -> Result<Self, LocalCaError> {
+        self.state().ledger.move_to(path.as_ref(), &self.provider).map_err(LocalCaError::Ledger)?;
+        Ok(self)
     }
 
     /// Answers to another name from now on; the subject of its certificates stays.
@@ -160,36 +194,10 @@ impl LocalCa {
         &self.certificate
     }
 
-    /// Every certificate issued so far, in order: to judge what was lost or doubled.
+    /// Every certificate issued so far, in order: to judge what was lost or doubled. What a ledger's file does not give back is missing.
     #[must_use]
     pub fn issued(&self) -> Vec<LedgerEntry> {
-        self.state().ledger.clone()
-    }
-
-    /// Issues a certificate without any approval, for what tests and examples need beside the connector: an RA, a device that receives,
-    /// a server. It is no CA certificate, it has no names but its subject, and only this in-memory CA can do it.
-    ///
-    /// # Errors
-    /// [`LocalCaError::Validity`] when it would outlive the CA; [`LocalCaError`] when it cannot be built.
-    pub fn issue_service_certificate(
-        &self,
-        subject: Name,
-        spki: &[u8],
-        usage: KeyUsage,
-        purposes: &[Oid],
-        validity: Duration,
-    ) -> Result<Certificate, LocalCaError> {
-        let now = (self.clock)();
-        let not_after = now.saturating_add(validity);
-        if not_after > self.certificate.not_after() {
-            return Err(LocalCaError::Validity);
-        }
-        let usage = KeyUsage { key_cert_sign: false, crl_sign: false, ..usage };
-        let builder = self.builder(subject, spki, now, not_after)?.key_usage(usage).extended_key_usage(purposes);
-        let certificate = self.sign_certificate(builder)?;
-        let entry = LedgerEntry::new(&self.provider, &certificate, None)?;
-        self.state().record(entry);
-        Ok(certificate)
+        self.state().ledger.all()
     }
 
     fn builder(&self, subject: Name, spki: &[u8], now: Timestamp, not_after: Timestamp) -> Result<CertificateBuilder, LocalCaError> {
@@ -235,7 +243,7 @@ impl LocalCa {
         let certificate = self.sign_certificate(builder)?;
         let entry = LedgerEntry::new(&self.provider, &certificate, Some(key))?;
         let issued = self.answer(&entry);
-        self.state().record(entry);
+        self.state().ledger.record(entry).map_err(LocalCaError::Ledger)?;
         Ok(issued)
     }
 
@@ -264,16 +272,6 @@ impl fmt::Debug for LocalCa {
 }
 
 impl State {
-    fn record(&mut self, entry: LedgerEntry) {
-        let index = self.ledger.len();
-        if let Some(key) = entry.idempotency_key {
-            self.by_key.insert(key, index);
-        }
-        self.by_public_key.insert(entry.public_key_digest, index);
-        self.by_serial.insert(entry.serial.clone(), index);
-        self.ledger.push(entry);
-    }
-
     fn pending_of(&self, key: IdempotencyKey) -> Option<&str> {
         self.pending.iter().find(|(_, pending)| pending.key == key).map(|(id, _)| id.as_str())
     }
