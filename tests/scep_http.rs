@@ -4,6 +4,7 @@
 
 #[path = "support/scep_lab.rs"]
 mod scep_lab;
+mod support;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -105,18 +106,6 @@ fn refusals(server: &ScepHttp) -> [u64; 4] {
     [rate_limited, too_long, too_slow, overloaded]
 }
 
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn base64(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        let letter = |at: usize| char::from(BASE64[(word >> (18 - 6 * at)) as usize & 63]);
-        text.extend((0..4).map(|at| if at <= chunk.len() { letter(at) } else { '=' }));
-    }
-    text
-}
-
 #[test]
 fn a_client_enrols_by_post_whatever_the_path_and_the_content_type() {
     let lab = Lab::new(|builder| builder);
@@ -149,7 +138,7 @@ fn a_client_enrols_by_post_whatever_the_path_and_the_content_type() {
 fn the_raw_plus_of_a_get_arrives() {
     let lab = Lab::new(|builder| builder);
     let client = lab.client();
-    let message = (0..200).map(|_| base64(&client.message(&lab.ra).0)).find(|text| text.contains('+')).unwrap();
+    let message = (0..200).map(|_| support::to_base64(&client.message(&lab.ra).0)).find(|text| text.contains('+')).unwrap();
     let (head, _) = call(&server(&lab), request(Method::GET, &format!("/scep?operation=PKIOperation&message={message}"), pieces(b"")));
     assert_eq!((head.status, lab.ca.certificates()), (StatusCode::OK, 1));
 }
