@@ -130,9 +130,13 @@ impl TrustedProxies {
         if !self.trusts(peer) {
             return peer;
         }
-        let (name, address_of): (HeaderName, fn(&[u8]) -> Option<IpAddr>) = match self.header {
-            ForwardingHeader::Forwarded => (header::FORWARDED, forwarded_for),
-            ForwardingHeader::XForwardedFor => (HeaderName::from_static("x-forwarded-for"), listed),
+        let name = match self.header {
+            ForwardingHeader::Forwarded => header::FORWARDED,
+            ForwardingHeader::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
+        };
+        let address_of = |element: &[u8]| match self.header {
+            ForwardingHeader::Forwarded => forwarded_for(element),
+            ForwardingHeader::XForwardedFor => listed(element),
         };
         let mut farthest = peer;
         let lines = headers.get_all(name).iter().rev().map(|value| value.as_bytes());

@@ -39,6 +39,33 @@ pub type ScepTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// limited: they are answered from memory, so to refuse one would cost as much.
 ///
 /// Cheap to clone; clones share the rate limit and the counters. Set it up before it is cloned.
+///
+/// With axum, `tokio` as the runtime and the client's address from the connection:
+///
+/// ```
+/// use std::net::SocketAddr;
+///
+/// use axum::Router;
+/// use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+/// use axum::extract::{ConnectInfo, Request};
+/// use axum::middleware::{Next, from_fn};
+/// use axum::response::Response;
+/// use intune_connector::adapters::{PeerAddr, ScepHttp};
+/// use intune_connector::scep::Service;
+///
+/// async fn peer(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
+///     request.extensions_mut().insert(PeerAddr(peer));
+///     next.run(request).await
+/// }
+///
+/// fn app(service: Service) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
+///     let scep = ScepHttp::new(service, |task| {
+///         tokio::spawn(task);
+///     });
+///     Router::new().nest_service("/scep", scep).layer(from_fn(peer)).into_make_service_with_connect_info()
+/// }
+/// # let _ = app;
+/// ```
 #[derive(Clone)]
 pub struct ScepHttp {
     service: Service,
@@ -173,10 +200,9 @@ impl ScepHttp {
     async fn pki_operation<B: Body>(&self, mut request: scep::Request, parts: &http::request::Parts, body: B) -> scep::Response {
         let runtime = self.service.runtime();
         let unlimited = request.peer.is_some_and(|peer| self.unlimited.iter().any(|prefix| prefix.contains(peer)));
-        if let Some(limiter) = self.limiter.as_ref().filter(|_| !unlimited) {
-            if let Err(wait) = limiter.take(request.peer, runtime.monotonic()) {
-                return refuse(&self.shared.rate_limited, 429, "too many requests from this address, try again later\n", Some(wait));
-            }
+        let limiter = self.limiter.as_ref().filter(|_| !unlimited);
+        if let Some(Err(wait)) = limiter.map(|limiter| limiter.take(request.peer, runtime.monotonic())) {
+            return refuse(&self.shared.rate_limited, 429, "too many requests from this address, try again later\n", Some(wait));
         }
         if request.method == Method::Post {
             let max = self.service.max_message();

@@ -82,7 +82,7 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 enum Store {
     Memory(MemoryStore),
-    File(FileStore),
+    File(Box<FileStore>),
 }
 
 impl Default for Ledger {
@@ -100,7 +100,7 @@ impl Ledger {
                 file.record(&entry)?;
             }
         }
-        self.store = Store::File(file);
+        self.store = Store::File(Box::new(file));
         Ok(())
     }
 
