@@ -8,6 +8,8 @@ mod journal;
 mod local_ca;
 mod memory;
 mod runtime;
+#[cfg(feature = "scep-http")]
+mod scep_http;
 #[cfg(feature = "tracing")]
 mod tracing;
 
@@ -24,3 +26,7 @@ pub use memory::{InMemoryQueue, InMemoryRegistrationAuthorities, MemoryDecryptio
 pub use runtime::StdRuntime;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioRuntime;
+#[cfg(feature = "scep-http")]
+pub use scep_http::{
+    ForwardingHeader, IpPrefix, IpPrefixError, PeerAddr, RateLimit, ScepHttp, ScepHttpBody, ScepHttpRefusals, ScepTask, TrustedProxies,
+};

@@ -33,7 +33,7 @@ use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::message::scep::{FailInfo, MessageType};
 use crate::policy::IssuancePolicy;
-use crate::ports::{CertificateAuthority, ChallengeValidator, Journal, PortError, ScepNotifier};
+use crate::ports::{CertificateAuthority, ChallengeValidator, Journal, PortError, Runtime, ScepNotifier};
 use crate::retry::{Effect, ErrorClass};
 use crate::secret::SecretBytes;
 use crate::terms::Flow;
@@ -117,6 +117,18 @@ impl Service {
             Ok(Operation::PkiMessage(message)) => inner.pki_operation(message).await,
             Err(error) => error.response(),
         }
+    }
+
+    /// The clocks, timers and CPU threads that it was built with.
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.0.context.runtime
+    }
+
+    /// The largest PKIOperation message that it takes, in bytes: no more of a body need be read.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.0.context.limits.input_bytes
     }
 }
 

@@ -13,7 +13,7 @@ use intune_connector::scep::{NotificationPolicy, PendingPolicy, Persistence, Ser
 use intune_connector::secret::SecretBytes;
 use intune_connector::time::Timestamp;
 
-use crate::scep_lab::{Client, Fault, Lab, TestCa, name, provider, shared_key};
+use crate::scep_lab::{Client, Fault, Lab, TestCa, name, shared_key};
 use crate::{DAY, ask, outcome, read};
 
 const PENDING: (PkiStatus, Option<FailInfo>) = (PkiStatus::Pending, None);

@@ -129,3 +129,15 @@ pub fn base64(text: &str) -> Vec<u8> {
     }
     out
 }
+
+/// Base64 in one line.
+pub fn to_base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let letter = |at: usize| char::from(LETTERS[(word >> (18 - 6 * at)) as usize & 63]);
+        text.extend((0..4).map(|at| if at <= chunk.len() { letter(at) } else { '=' }));
+    }
+    text
+}

@@ -1,4 +1,4 @@
-//! The `scep_service` example as a process of its own.
+//! The `scep_service` example, running as a program of its own.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "support of tests, each of which uses a part of it")]
 
@@ -6,6 +6,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 pub const CHALLENGE: &str = "lab-challenge-1";
 
@@ -24,7 +26,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// With a CA of that kind and further options.
+    /// With `--ca` that, and the options after it.
     pub fn start(ca: &str, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut child = Command::new(example())
@@ -48,10 +50,19 @@ impl Server {
         std::fs::read_to_string(self.file(name)).unwrap()
     }
 
+    pub fn address(&self) -> &str {
+        self.url.split("//").nth(1).unwrap().split('/').next().unwrap()
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
     /// One request over HTTP/1.0 without a Host header, as old devices send it; gives head and body.
     pub fn raw(&self, request_line: &str) -> (String, Vec<u8>) {
-        let address = self.url.trim_start_matches("http://").split('/').next().unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
+        let mut stream = self.connect();
         write!(stream, "{request_line}\r\n\r\n").unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
@@ -61,20 +72,23 @@ impl Server {
 }
 
 /// The example's program; cargo builds examples for `cargo test`, and it is built here when it is not there yet.
-fn example() -> PathBuf {
-    // target/debug/deps/this-test
-    let target = std::env::current_exe().unwrap().parent().and_then(Path::parent).unwrap().to_path_buf();
-    let program = target.join("examples").join(format!("scep_service{}", std::env::consts::EXE_SUFFIX));
-    if !program.is_file() {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let build = Command::new(cargo)
-            .args(["build", "--example", "scep_service", "--manifest-path"])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-            .arg("--target-dir")
-            .arg(target.parent().unwrap())
-            .status()
-            .unwrap();
-        assert!(build.success(), "the example does not build");
-    }
-    program
+pub fn example() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        // target/debug/deps/this-test
+        let target = std::env::current_exe().unwrap().parent().and_then(Path::parent).unwrap().to_path_buf();
+        let program = target.join("examples").join(format!("scep_service{}", std::env::consts::EXE_SUFFIX));
+        if !program.is_file() {
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let build = Command::new(cargo)
+                .args(["build", "--all-features", "--example", "scep_service", "--manifest-path"])
+                .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+                .arg("--target-dir")
+                .arg(target.parent().unwrap())
+                .status()
+                .unwrap();
+            assert!(build.success(), "the example does not build");
+        }
+        program
+    })
 }
