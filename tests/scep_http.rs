@@ -21,7 +21,7 @@ use http_body::{Body, Frame};
 use intune_connector::adapters::{ForwardingHeader, PeerAddr, RateLimit, ScepHttp, ScepHttpRefusals, ScepTask, TrustedProxies};
 use intune_connector::message::scep::PkiStatus;
 use intune_connector::scep::{self, Admission};
-use scep_lab::Lab;
+use scep_lab::{Fault, Lab};
 use tower_service::Service as _;
 
 static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
@@ -231,6 +231,7 @@ fn no_more_bodies_than_allowed_are_read_at_a_time() {
 #[test]
 fn a_busy_service_says_when_to_come_again() {
     let lab = Lab::new(|builder| builder.admission(Admission::default().with_requests(1)));
+    lab.ca.faults.lock().unwrap().push(Fault::Hang);
     let server = server(&lab);
     let client = lab.client();
     let (message, _) = client.message(&lab.ra);

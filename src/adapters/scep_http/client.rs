@@ -256,4 +256,21 @@ mod tests {
             assert_eq!(client(Forwarded, "10.0.0.1", &[line]), address, "{line}");
         }
     }
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_client_sends_before_it_the_address_that_the_proxy_appends_counts(
+            sent in proptest::collection::vec("[ -~\t]{0,60}|[0-9a-f.:,;=\" for\\[\\]]{0,60}", 0..4),
+            appended_to_a_line in proptest::bool::ANY,
+        ) {
+            for (header, own) in [(ForwardingHeader::XForwardedFor, "203.0.113.5"), (ForwardingHeader::Forwarded, "proto=https;for=\"203.0.113.5:99\"")] {
+                let mut lines = sent.clone();
+                match lines.last_mut().filter(|_| appended_to_a_line) {
+                    Some(last) => *last = format!("{last}, {own}"),
+                    None => lines.push(own.to_owned()),
+                }
+                let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+                proptest::prop_assert_eq!(client(header, "10.0.0.1", &lines), "203.0.113.5");
+            }
+        }
+    }
 }
