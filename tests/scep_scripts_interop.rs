@@ -119,7 +119,7 @@ fn pkilint_finds_errors_where_there_are_some() {
 fn the_ca_and_its_ra_pass_pkilint() {
     let (Some(linter), Some(openssl)) = (support::lint_pkix_cert(), support::tool("openssl")) else { return };
     for ca in CAS {
-        let server = Server::start(ca, &[]);
+        let server = Server::start(ca, &["--ra"]);
         assert_eq!(lint(&linter, &server.file("ca.pem")), Vec::<String>::new(), "{ca}");
         let (head, body) = server.raw("GET /scep?operation=GetCACert HTTP/1.0");
         assert!(head.contains("application/x-x509-ca-ra-cert"), "{head}");
@@ -210,11 +210,10 @@ fn strongswan_enrols_with_each_digest() {
 
 /// The old certificate signs, no challenge is given, and the certificate is another one for the same name.
 #[test]
-#[ignore = "the service does not yet serve RenewalReq"]
 fn strongswan_renews_with_its_old_certificate_and_without_a_challenge() {
     let Some(scripts) = Scripts::new("pki") else { return };
     for ca in CAS {
-        let server = Server::start(ca, &[]);
+        let server = Server::start(ca, &["--renewal-without-challenge"]);
         let (first, renewed, name) = (format!("{ca}-first"), format!("{ca}-renewed"), ("DN", "C=US, O=lab, CN=renewing"));
         // The script's SAN follows CN.
         scripts.enrol(&server, "strongswan.sh", &first, CHALLENGE, &[name, ("CN", "renewing")]);
@@ -229,7 +228,6 @@ fn strongswan_renews_with_its_old_certificate_and_without_a_challenge() {
 
 /// GetCertInitial: strongSwan asks again each second, for 20 s.
 #[test]
-#[ignore = "the example has no option --pending yet"]
 fn strongswan_polls_a_pending_request_until_it_is_issued() {
     let Some(scripts) = Scripts::new("pki") else { return };
     for ca in CAS {

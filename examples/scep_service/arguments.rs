@@ -10,10 +10,10 @@ usage: scep_service --listen ADDR --challenge SECRET --ca rsa|ec --dir DIR [opti
   --listen ADDR               address and port, such as 127.0.0.1:8080; port 0 takes a free one
   --challenge SECRET          the challenge password that every client must send
   --ca rsa|ec                 the key of the CA: RSA-2048 or EC P-256
-  --dir DIR                   gets ca.pem, crl.pem (renewed), ra.pem (if there is an RA), admin.jsonl, operational.jsonl and ledger.bin;
+  --dir DIR                   gets ca.pem, crl.pem (renewed), ra.pem (if there is an RA), admin.jsonl, operational.jsonl, ledger.bin and journal.sqlite;
                               files of these names are overwritten
   --ra                        an RSA RA in front of an RSA CA; with --ca ec there always is one, without it an RSA CA serves SCEP itself
-  --pending SECONDS           clients wait for approval that long and poll
+  --pending SECONDS           the CA holds each request that long, and clients poll
   --renewal-without-challenge clients that sign with a certificate of this CA need no challenge
   --legacy                    3DES and SHA-1 too, for old devices
   --tls                       HTTPS, with a server certificate of the example's CA

@@ -57,9 +57,11 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, http: ScepHt
 }
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr, http: ScepHttp, watcher: Watcher) {
-    let service = service_fn(move |mut request| {
+    // A router of yours may have other routes beside it; all paths are SCEP's here.
+    let router = axum::Router::new().fallback_service(http);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(PeerAddr(peer));
-        http.clone().call(request)
+        router.clone().call(request)
     });
     let serving =
         http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEADER).serve_connection(TokioIo::new(stream), service);

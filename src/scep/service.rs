@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
+use rustls_pki_types::CertificateDer;
 
 use super::admission::{Gate, Permit};
 use super::authority::{Authorities, Authority};
@@ -101,6 +102,13 @@ impl Service {
 
     pub(super) fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
+    }
+
+    /// The certificates that GetCACert shows: the one that clients encrypt to, the one that signs replies when it is another, and the CA's
+    /// with its issuers.
+    #[must_use]
+    pub fn ca_certificates(&self) -> Vec<CertificateDer<'static>> {
+        self.0.authorities().current.certificates()
     }
 
     /// Answers one request. Never fails: what goes wrong is in the answer and the events.

@@ -40,7 +40,7 @@ impl CertificateAuthority for LocalCa {
 
     async fn issue(&self, request: IssueRequest<'_>) -> Result<IssueAnswer, PortError> {
         let csr = self.check(&request)?;
-        let fault = {
+        let (fault, hold) = {
             let mut state = self.state();
             if self.repeats == Repeats::ReturnSame {
                 if let Some(entry) = state.ledger.find(By::Key(&request.key)).map_err(unreadable)? {
@@ -50,7 +50,7 @@ impl CertificateAuthority for LocalCa {
                     return Ok(IssueAnswer::Pending { poll_id: poll_id.to_owned(), after: POLL_AFTER });
                 }
             }
-            state.faults.next_issue()
+            (state.faults.next_issue(), state.hold)
         };
         match fault {
             LocalCaFault::FailTransiently => return Err(PortError::transient("the CA is busy (injected)").with_effect(Effect::None)),
@@ -58,13 +58,8 @@ impl CertificateAuthority for LocalCa {
             LocalCaFault::Misconfigured => {
                 return Err(PortError::misconfigured("template not supported (injected)").with_code("0x80094800"));
             }
-            LocalCaFault::Pending { polls } => {
-                let mut state = self.state();
-                let poll_id = format!("local-pending-{}", request.key);
-                let (spki, plan) = (csr.spki().to_vec(), request.plan.clone());
-                state.pending.insert(poll_id.clone(), Pending { key: request.key, spki, plan, polls_left: polls });
-                return Ok(IssueAnswer::Pending { poll_id, after: POLL_AFTER });
-            }
+            LocalCaFault::Pending { polls } => return Ok(self.keep_pending(&request, &csr, polls, hold)),
+            LocalCaFault::None if !hold.is_zero() => return Ok(self.keep_pending(&request, &csr, 0, hold)),
             _ => {}
         }
         let issued = self.issue_plan(request.key, csr.spki(), request.plan, &fault).map_err(refused)?;
@@ -76,8 +71,13 @@ impl CertificateAuthority for LocalCa {
 
     async fn status(&self, request: StatusRequest<'_>) -> Result<IssueAnswer, PortError> {
         let pending = {
+            let now = (self.clock)();
             let mut state = self.state();
             match state.pending.get_mut(request.poll_id) {
+                Some(pending) if pending.until > now => {
+                    let after = pending.until.since(now).min(POLL_AFTER);
+                    return Ok(IssueAnswer::Pending { poll_id: request.poll_id.to_owned(), after });
+                }
                 Some(pending) if pending.polls_left > 0 => {
                     pending.polls_left -= 1;
                     return Ok(IssueAnswer::Pending { poll_id: request.poll_id.to_owned(), after: POLL_AFTER });
@@ -168,6 +168,13 @@ impl CertificateAuthority for LocalCa {
 }
 
 impl LocalCa {
+    fn keep_pending(&self, request: &IssueRequest<'_>, csr: &Csr, polls_left: u32, hold: Duration) -> IssueAnswer {
+        let poll_id = format!("local-pending-{}", request.key);
+        let (spki, plan, until) = (csr.spki().to_vec(), request.plan.clone(), (self.clock)().saturating_add(hold));
+        self.state().pending.insert(poll_id.clone(), Pending { key: request.key, spki, plan, polls_left, until });
+        IssueAnswer::Pending { poll_id, after: POLL_AFTER }
+    }
+
     /// The approval covers this request, and the request holds its key: the CA does not trust its caller to have looked.
     fn check(&self, request: &IssueRequest<'_>) -> Result<Csr, PortError> {
         let approval = request.approved.subject();

@@ -84,6 +84,7 @@ struct State {
     ledger: Ledger,
     pending: HashMap<String, Pending>,
     faults: LocalCaFaults,
+    hold: Duration,
     crl_number: u64,
 }
 
@@ -93,6 +94,7 @@ struct Pending {
     spki: Vec<u8>,
     plan: CertificatePlan,
     polls_left: u32,
+    until: Timestamp,
 }
 
 impl LocalCa {
@@ -180,6 +182,11 @@ impl LocalCa {
     /// Makes the coming calls fail as planned; replaces what was planned before.
     pub fn inject_faults(&self, faults: LocalCaFaults) {
         self.state().faults = faults;
+    }
+
+    /// Holds the requests to come for approval, which is given after that time: until then they are pending.
+    pub fn hold_requests(&self, wait: Duration) {
+        self.state().hold = wait;
     }
 
     /// The name that requests must carry.
