@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use intune_connector::event::{Channel, Event};
 use intune_connector::ports::EventSink;
@@ -29,27 +30,38 @@ pub fn write_pem(path: &Path, label: &str, der: &[u8]) -> Result<()> {
     Ok(std::fs::rename(new, path)?)
 }
 
-/// Writes each event as one line of JSON.
+/// Writes each event as one line of JSON; both files are up to date at each Admin event, and otherwise within a tenth of a second of the
+/// next event.
 #[derive(Debug)]
-pub struct JsonLines {
-    admin: Mutex<BufWriter<File>>,
-    operational: Mutex<BufWriter<File>>,
+pub struct JsonLines(Mutex<Files>);
+
+#[derive(Debug)]
+struct Files {
+    admin: BufWriter<File>,
+    operational: BufWriter<File>,
+    written: Instant,
 }
 
 impl JsonLines {
     pub fn create(dir: &Path) -> Result<Self> {
-        let open = |name| File::create(dir.join(name)).map(|file| Mutex::new(BufWriter::new(file)));
-        Ok(Self { admin: open("admin.jsonl")?, operational: open("operational.jsonl")? })
+        let open = |name| File::create(dir.join(name)).map(BufWriter::new);
+        let (admin, operational) = (open("admin.jsonl")?, open("operational.jsonl")?);
+        Ok(Self(Mutex::new(Files { admin, operational, written: Instant::now() })))
     }
 }
 
 impl EventSink for JsonLines {
     fn emit(&self, event: &Event) {
-        let log = if event.id.channel() == Channel::Admin { &self.admin } else { &self.operational };
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_admin = event.id.channel() == Channel::Admin;
+        let log = if is_admin { &mut files.admin } else { &mut files.operational };
         // A full disk must not stop the service.
         let _ = serde_json::to_writer(&mut *log, event);
         let _ = log.write_all(b"\n");
-        let _ = log.flush();
+        if is_admin || files.written.elapsed() > Duration::from_millis(100) {
+            let _ = files.operational.flush();
+            let _ = files.admin.flush();
+            files.written = Instant::now();
+        }
     }
 }

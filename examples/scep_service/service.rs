@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use intune_connector::adapters::{
-    DangerousStaticChallenge, InMemoryRegistrationAuthorities, LocalCa, NoNotification, SqliteJournal, StdRuntime,
+    DangerousStaticChallenge, InMemoryRegistrationAuthorities, LocalCa, NoNotification, PowerCut, SqliteJournal, SqliteJournalOptions,
+    TokioRuntime,
 };
 use intune_connector::crypto::CryptoProvider;
 use intune_connector::message::name::Name;
@@ -74,7 +75,7 @@ pub async fn service(
     )
     .tenant("example.invalid".parse()?)
     .instance("scep-example".parse()?)
-    .runtime(Arc::new(StdRuntime::new()?))
+    .runtime(Arc::new(TokioRuntime::with_work_on_the_workers(tokio::runtime::Handle::current())))
     .sink(Arc::new(JsonLines::create(&arguments.dir)?))
     .policy(policy)
     .algorithms(algorithms)
@@ -99,5 +100,6 @@ fn journal(dir: &Path) -> Result<SqliteJournal> {
     for file in ["journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"] {
         let _ = std::fs::remove_file(dir.join(file));
     }
-    Ok(SqliteJournal::open(dir.join("journal.sqlite"))?)
+    // In earnest `SqliteJournal::open`: what is answered survives a power cut as well. This CA does not survive its process.
+    Ok(SqliteJournalOptions::new(dir.join("journal.sqlite")).power_cut(PowerCut::LosesTheLast).open()?)
 }

@@ -20,7 +20,7 @@ pub use challenge::{CallbackValidator, DangerousStaticChallenge, EmptyChallenge,
 #[cfg(feature = "event-log")]
 pub use event_log::JsonLinesSink;
 #[cfg(feature = "sqlite")]
-pub use journal::{JournalOpenError, JournalOpenErrorKind, SqliteJournal, SqliteJournalOptions};
+pub use journal::{JournalOpenError, JournalOpenErrorKind, PowerCut, SqliteJournal, SqliteJournalOptions};
 pub use local_ca::{LedgerEntry, LocalCa, LocalCaError, LocalCaFault, LocalCaFaults, Repeats};
 pub use memory::{InMemoryQueue, InMemoryRegistrationAuthorities, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
 pub use runtime::StdRuntime;

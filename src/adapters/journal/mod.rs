@@ -4,4 +4,4 @@
 mod sqlite;
 
 #[cfg(feature = "sqlite")]
-pub use sqlite::{JournalOpenError, JournalOpenErrorKind, SqliteJournal, SqliteJournalOptions};
+pub use sqlite::{JournalOpenError, JournalOpenErrorKind, PowerCut, SqliteJournal, SqliteJournalOptions};

@@ -49,11 +49,23 @@ pub struct SqliteJournal {
     transactions: Arc<AtomicU64>,
 }
 
+/// What a power cut, or a crash of the system, may cost. A crash of the process alone costs nothing in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PowerCut {
+    /// Nothing that was answered: each transaction is on the disk before its callers go on (`synchronous=FULL`).
+    #[default]
+    LosesNothing,
+    /// The transactions of the last seconds; the file stays sound (`synchronous=NORMAL`). A CA that was asked in these seconds may be asked
+    /// again, and what it issued then has no owner: only where the CA dies with the machine as well, or issues idempotently.
+    LosesTheLast,
+}
+
 /// How a journal is opened.
 #[derive(Debug, Clone)]
 pub struct SqliteJournalOptions {
     path: PathBuf,
     lock_timeout: Duration,
+    power_cut: PowerCut,
     most_waiting: usize,
     most_waiting_bytes: usize,
 }
@@ -62,13 +74,26 @@ impl SqliteJournalOptions {
     /// For that file; it is made when it is not there, its folder is not.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), lock_timeout: Duration::from_secs(5), most_waiting: 4_096, most_waiting_bytes: 64 << 20 }
+        Self {
+            path: path.into(),
+            lock_timeout: Duration::from_secs(5),
+            power_cut: PowerCut::LosesNothing,
+            most_waiting: 4_096,
+            most_waiting_bytes: 64 << 20,
+        }
     }
 
     /// Sets how long opening waits for another process to let go of the file. Default 5 s: a predecessor may be ending.
     #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
+        self
+    }
+
+    /// Sets what a power cut, or a crash of the system, may cost. Default [`PowerCut::LosesNothing`].
+    #[must_use]
+    pub fn power_cut(mut self, power_cut: PowerCut) -> Self {
+        self.power_cut = power_cut;
         self
     }
 
@@ -91,10 +116,10 @@ impl SqliteJournalOptions {
         let transactions = Arc::<AtomicU64>::default();
         let (opened, outcome) = mpsc::sync_channel(1);
         let (of_thread, counter, file) = (Arc::clone(&queue), Arc::clone(&transactions), path.clone());
-        let lock_timeout = self.lock_timeout;
+        let (lock_timeout, power_cut) = (self.lock_timeout, self.power_cut);
         let thread = thread::Builder::new()
             .name("connector-journal".to_owned())
-            .spawn(move || serve(&file, lock_timeout, &opened, &of_thread, &counter))
+            .spawn(move || serve(&file, lock_timeout, power_cut, &opened, &of_thread, &counter))
             .map_err(|error| JournalOpenError::from_io(&error, &path))?;
         let journal = SqliteJournal { path, queue, thread: Some(thread), transactions };
         match outcome.recv() {
@@ -112,6 +137,7 @@ impl SqliteJournalOptions {
 fn serve(
     path: &Path,
     lock_timeout: Duration,
+    power_cut: PowerCut,
     opened: &mpsc::SyncSender<Result<(), JournalOpenError>>,
     queue: &Queue,
     transactions: &AtomicU64,
@@ -124,7 +150,7 @@ fn serve(
         }
     }
     let _abandon = Abandon(queue);
-    let connection = match schema::open(path, lock_timeout) {
+    let connection = match schema::open(path, lock_timeout, power_cut) {
         Ok(connection) => connection,
         Err(error) => {
             let _ = opened.send(Err(error));

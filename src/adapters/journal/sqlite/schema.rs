@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::PowerCut;
 use super::error::{JournalOpenError, JournalOpenErrorKind};
 
 /// "ICJ1": marks the file as a journal of this crate.
@@ -58,7 +59,7 @@ const SETTINGS: &str = "
 ";
 
 /// Opens or makes the journal, for this connection alone.
-pub(super) fn open(path: &Path, lock_timeout: Duration) -> Result<Connection, JournalOpenError> {
+pub(super) fn open(path: &Path, lock_timeout: Duration, power_cut: PowerCut) -> Result<Connection, JournalOpenError> {
     make_private(path).map_err(|error| JournalOpenError::from_io(&error, path))?;
     let failed = |error: rusqlite::Error| JournalOpenError::from_sql(&error, path);
     let connection =
@@ -70,6 +71,9 @@ pub(super) fn open(path: &Path, lock_timeout: Duration) -> Result<Connection, Jo
     connection.busy_timeout(lock_timeout).map_err(failed)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
     connection.execute_batch(SETTINGS).map_err(failed)?;
+    if power_cut == PowerCut::LosesTheLast {
+        connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(failed)?;
+    }
     // Takes the lock, which is then held, before anything is read; nothing is written to a file that turns out to be another's.
     connection.execute_batch("BEGIN EXCLUSIVE; COMMIT").map_err(failed)?;
     recognise(&connection, path)?;
