@@ -65,6 +65,7 @@
 //! | `rare-digests` | yes | SHA-512/224 and BLAKE2 for few PFX files |
 //! | `scrypt` | no | scrypt for the few PFX files that use it |
 //! | `tokio` | no | timers and CPU off-load on tokio |
+//! | `intune` | no | validator and notifier of Intune's SCEP validation API, over a transport that you bring |
 //! | `event-log` | no | an event sink that writes JSON lines |
 //! | `tracing` | no | an event sink that forwards to `tracing` |
 //! | `sqlite` | no | the durable journal, in one SQLite file |
