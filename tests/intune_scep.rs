@@ -53,10 +53,13 @@ fn answer(status: u16, body: &str) -> HttpAnswer {
     HttpAnswer::new(status, body.as_bytes().to_vec(), Timestamp::from_secs(784_111_777)).with_activity("5b2f6d0c-activity")
 }
 
+/// An answer, or how the transport fails.
+type Scripted = Result<HttpAnswer, fn() -> PortError>;
+
 /// Answers as scripted, then `Success`; keeps what it was asked.
 #[derive(Debug, Default)]
 struct Script {
-    answers: Mutex<VecDeque<(ScepAction, Result<HttpAnswer, fn() -> PortError>)>>,
+    answers: Mutex<VecDeque<(ScepAction, Scripted)>>,
     calls: Mutex<Vec<(ScepAction, Value)>>,
 }
 
@@ -391,7 +394,8 @@ fn what_an_error_body_says_is_shown_and_what_may_be_a_challenge_is_not() {
 fn a_notification_counts_only_when_the_service_says_success() {
     let script = Arc::new(Script::default());
     let intune = intune(&script);
-    (succeed(&intune, "CA").unwrap(), fail(&intune, 1, "x").unwrap());
+    succeed(&intune, "CA").unwrap();
+    fail(&intune, 1, "x").unwrap();
     script.then(SUCCESS, code("ChallengeExpired")).then(FAILURE, code("SubjectNameMismatch"));
     let (success, failure) = (succeed(&intune, "CA").unwrap_err(), fail(&intune, 1, "x").unwrap_err());
     assert_eq!((success.kind(), success.code()), (PortErrorKind::Rejected, Some("ChallengeExpired")));
@@ -515,7 +519,7 @@ fn a_challenge_that_intune_refuses_gets_no_certificate_and_nobody_is_notified() 
 /// `TestMatrix.csv` rows 23 (validate answers 500) and 25 (no token is to be had; its text has lost a *not*).
 #[test]
 fn a_validation_without_an_answer_gets_no_certificate_and_nobody_is_notified() {
-    let faults: [Result<HttpAnswer, fn() -> PortError>; 5] = [
+    let faults: [Scripted; 5] = [
         Ok(answer(500, "")),
         Ok(answer(401, "")),
         Ok(answer(200, "<html>")),
