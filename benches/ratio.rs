@@ -7,7 +7,7 @@
 //! The flow is the whole of it: `Connector::run_once` (for SCEP `Service::handle`) with policy, CA, journal, events and upload over the
 //! ports in memory, on one thread.
 //!
-//! `cargo bench --bench ratio`; `-- --calls` prints the lists.
+//! `cargo bench --bench ratio`; `-- --calls` prints the lists, `-- SCEP` measures only the flows that have this in their names.
 
 #![allow(clippy::print_stdout, reason = "a program whose result is what it prints")]
 
@@ -24,10 +24,11 @@ const REQUESTS: usize = 20;
 
 fn main() {
     let show_calls = std::env::args().any(|argument| argument == "--calls");
+    let named = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
     let plain = CryptoProvider::ring_and_aws_lc_rs();
     println!("| flow | per request | its primitives | ratio |");
     println!("|---|---:|---:|---:|");
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.name().contains(&named)) {
         let tape = Tape::default();
         let recorded = World::new(kind, &plain, |below| tape.record(below));
         let round = recorded.prepare(1);

@@ -66,6 +66,7 @@
 //! | `scrypt` | no | scrypt for the few PFX files that use it |
 //! | `tokio` | no | timers and CPU off-load on tokio |
 //! | `intune` | no | validator and notifier of Intune's SCEP validation API, over a transport that you bring |
+//! | `scep-http` | no | HTTP in front of the SCEP server, for hyper, axum and their like |
 //! | `event-log` | no | an event sink that writes JSON lines |
 //! | `tracing` | no | an event sink that forwards to `tracing` |
 //! | `sqlite` | no | the durable journal, in one SQLite file |

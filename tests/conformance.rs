@@ -56,6 +56,13 @@ fn the_local_ca_passes_with_rsa_and_with_ec() {
 }
 
 #[test]
+fn the_local_ca_passes_with_its_ledger_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = local(KeyAlgorithm::EcP256).ledger_file(folder.path().join("ledger")).unwrap();
+    assert_passes(&check_ca(&ca, KeyAlgorithm::EcP256), &[]);
+}
+
+#[test]
 fn a_pending_certificate_is_waited_for() {
     let ca = local(KeyAlgorithm::EcP256);
     ca.inject_faults(LocalCaFaults::none().every(3, LocalCaFault::Pending { polls: 1 }));

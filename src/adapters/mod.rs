@@ -10,6 +10,8 @@ mod journal;
 mod local_ca;
 mod memory;
 mod runtime;
+#[cfg(feature = "scep-http")]
+mod scep_http;
 #[cfg(feature = "tracing")]
 mod tracing;
 
@@ -22,7 +24,11 @@ pub use event_log::JsonLinesSink;
 #[cfg(feature = "sqlite")]
 pub use journal::{JournalOpenError, JournalOpenErrorKind, SqliteJournal, SqliteJournalOptions};
 pub use local_ca::{LedgerEntry, LocalCa, LocalCaError, LocalCaFault, LocalCaFaults, Repeats};
-pub use memory::{InMemoryQueue, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
+pub use memory::{InMemoryQueue, InMemoryRegistrationAuthorities, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
 pub use runtime::StdRuntime;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioRuntime;
+#[cfg(feature = "scep-http")]
+pub use scep_http::{
+    ForwardingHeader, IpPrefix, IpPrefixError, PeerAddr, RateLimit, ScepHttp, ScepHttpBody, ScepHttpRefusals, ScepTask, TrustedProxies,
+};

@@ -4,8 +4,6 @@ use core::time::Duration;
 
 use super::issuance::{key_algorithm, mint};
 use super::{PolicyError, PolicyRefusal, Rule};
-use crate::codec::pkcs10::EXTENSION_REQUEST;
-use crate::codec::x509::extensions::KEY_USAGE;
 use crate::crypto::{CryptoProvider, SigningKey};
 use crate::ids::{CaName, TemplateName};
 use crate::message::csr::Csr;
@@ -13,6 +11,11 @@ use crate::message::name::Name;
 use crate::ports::{Approved, CertificatePlan};
 use crate::terms::{Flow, KeyUsage};
 use crate::time::Timestamp;
+
+/// extensionRequest (RFC 2985 section 5.4.2)
+const EXTENSION_REQUEST: &str = "1.2.840.113549.1.9.14";
+/// keyUsage (RFC 5280 section 4.2.1.3)
+const KEY_USAGE: &str = "2.5.29.15";
 
 /// The one kind of certificate that a service may have issued for itself.
 #[derive(Debug, Clone, Copy)]

@@ -17,7 +17,9 @@ use crate::time::Timestamp;
 const EXTENSIONS: [&str; 8] =
     ["2.5.29.17", "2.5.29.15", "2.5.29.37", "2.5.29.19", "2.5.29.14", "2.5.29.1", "2.5.29.3", "2.16.840.1.113730.1.11"];
 /// Extensions that name a template. The service's list has them, but a CA may follow them instead of the profile.
-const TEMPLATE_EXTENSIONS: [&str; 2] = ["1.3.6.1.4.1.311.20.2", "1.3.6.1.4.1.311.21.8"];
+const TEMPLATE_EXTENSIONS: [&str; 2] = [TEMPLATE_NAME, "1.3.6.1.4.1.311.21.8"];
+/// The extension that names a template; harmless where it names the one that the profile has.
+const TEMPLATE_NAME: &str = "1.3.6.1.4.1.311.20.2";
 /// challengePassword, extensionRequest in its two spellings, and what Windows clients add about themselves: OS version, client info,
 /// CSP. Name-value pairs (1.3.6.1.4.1.311.13.2.1) tell AD CS the template and the validity, and are refused.
 const ATTRIBUTES: [&str; 6] = [
@@ -128,7 +130,8 @@ fn check_asked_extensions(csr: &Csr, approval: &ScepApproval<'_>) -> Result<(), 
         if oid == oids::SID_EXTENSION {
             return refuse(Rule::Sid, "the CSR asks for a SID extension; a device must not choose its SID".to_owned());
         }
-        let tolerated = approval.tolerate_template_extension && TEMPLATE_EXTENSIONS.contains(&oid);
+        let is_configured = oid == TEMPLATE_NAME && csr.asks_for_no_template_but(approval.template.as_ref());
+        let tolerated = is_configured || approval.tolerate_template_extension && TEMPLATE_EXTENSIONS.contains(&oid);
         if !tolerated && !EXTENSIONS.contains(&oid) {
             return refuse(Rule::CsrExtension, format!("the CSR asks for the extension {oid}, which devices may not ask for"));
         }

@@ -139,7 +139,7 @@ impl Authority {
     }
 
     /// RA first, then the issuing certificate and its issuers.
-    fn certificates(&self) -> Vec<CertificateDer<'static>> {
+    pub(super) fn certificates(&self) -> Vec<CertificateDer<'static>> {
         let mut certificates: Vec<CertificateDer<'static>> = Vec::new();
         let all = [self.decryption.der(), self.signing.der()].into_iter().chain(&self.chain);
         for certificate in all {

@@ -76,6 +76,12 @@ impl Request {
         Self { method, raw_query: raw_query.into(), body, peer: None }
     }
 
+    /// Whether it asks for PKIOperation, the only one that takes private keys and a body. Tells it by method and query alone.
+    #[must_use]
+    pub fn is_pki_operation(&self) -> bool {
+        self.method != Method::Other && operation_name(&self.raw_query).is_some_and(|name| name.eq_ignore_ascii_case(b"PKIOperation"))
+    }
+
     /// Adds the client's address.
     #[must_use]
     pub fn with_peer(mut self, peer: IpAddr) -> Self {
@@ -165,7 +171,7 @@ pub(crate) fn operation(request: Request, max_message: usize) -> Result<Operatio
     if request.raw_query.len() > max_message.saturating_mul(5).saturating_add(4_096) {
         return Err(too_long());
     }
-    let name = parameter(&request.raw_query, "operation").map(percent_decode).ok_or(HttpError::UnknownOperation)?;
+    let name = operation_name(&request.raw_query).ok_or(HttpError::UnknownOperation)?;
     let is = |operation: &str| name.eq_ignore_ascii_case(operation.as_bytes());
     if is("PKIOperation") {
         let message = match request.method {
@@ -192,6 +198,10 @@ pub(crate) fn operation(request: Request, max_message: usize) -> Result<Operatio
     } else {
         Err(HttpError::UnknownOperation)
     }
+}
+
+fn operation_name(raw_query: &str) -> Option<Vec<u8>> {
+    parameter(raw_query, "operation").map(percent_decode)
 }
 
 /// The raw value of the first parameter of that name.
@@ -301,6 +311,18 @@ mod tests {
         assert_eq!(get("").unwrap_err().response().status, 404);
         assert_eq!(operation(Request::new(Method::from_name("PUT"), "operation=GetCACaps", vec![]), 9).unwrap_err().response().status, 405);
         assert_eq!(operation(Request::post("operation=PKIOperation", vec![]), 9).unwrap_err().response().status, 400);
+    }
+
+    #[test]
+    fn pki_operation_is_told_before_the_body_is_read_however_it_is_spelt() {
+        let is = |method, query: &str| Request::new(method, query, vec![]).is_pki_operation();
+        for query in ["operation=PKIOperation", "Operation=pkioperation&operation=GetCACaps", "x=1&operation=%50KI%4fperation&message=A"] {
+            assert!(is(Method::Get, query) && is(Method::Post, query), "{query}");
+            assert!(!is(Method::Other, query), "{query}");
+        }
+        for query in ["", "operation=GetCACert", "operation=GetCACaps&operation=PKIOperation", "message=operation%3DPKIOperation"] {
+            assert!(!is(Method::Post, query), "{query}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
+use rustls_pki_types::CertificateDer;
 
 use super::admission::{Gate, Permit};
 use super::authority::{Authorities, Authority};
@@ -33,7 +34,7 @@ use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::message::scep::{FailInfo, MessageType};
 use crate::policy::IssuancePolicy;
-use crate::ports::{CertificateAuthority, ChallengeValidator, Journal, PortError, ScepNotifier};
+use crate::ports::{CertificateAuthority, ChallengeValidator, Journal, PortError, Runtime, ScepNotifier};
 use crate::retry::{Effect, ErrorClass};
 use crate::secret::SecretBytes;
 use crate::terms::Flow;
@@ -103,6 +104,13 @@ impl Service {
         Self(Arc::new(inner))
     }
 
+    /// The certificates that GetCACert shows: the one that clients encrypt to, the one that signs replies when it is another, and the CA's
+    /// with its issuers.
+    #[must_use]
+    pub fn ca_certificates(&self) -> Vec<CertificateDer<'static>> {
+        self.0.authorities().current.certificates()
+    }
+
     /// Answers one request. Never fails: what goes wrong is in the answer and the events.
     pub async fn handle(&self, request: Request) -> Response {
         let inner = &self.0;
@@ -117,6 +125,18 @@ impl Service {
             Ok(Operation::PkiMessage(message)) => inner.pki_operation(message).await,
             Err(error) => error.response(),
         }
+    }
+
+    /// The clocks, timers and CPU threads that it was built with.
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.0.context.runtime
+    }
+
+    /// The largest PKIOperation message that it takes, in bytes: no more of a body need be read.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.0.context.limits.input_bytes
     }
 }
 

@@ -176,8 +176,9 @@ impl Incoming {
         limits: &Limits,
     ) -> Result<Option<IssuerAndSerialNumber>, OpenError> {
         let Some(opening) = self.opening else { return Ok(None) };
-        match opening.finish(unwrapped, provider) {
-            Ok(content) => Ok(IssuerAndSerialNumber::from_der(content.secret_bytes(), limits).ok()),
+        match opening.finish_or_ciphertext(unwrapped, provider) {
+            // What did not decrypt is read like what did: somebody else's envelope can be sent as a query.
+            Ok(decrypted) => Ok(IssuerAndSerialNumber::from_der(decrypted.bytes(), limits).ok().filter(|_| decrypted.is_content())),
             Err(CmsError::KeyUnavailable(_)) => Err(OpenError::Unavailable),
             Err(_) => Ok(None),
         }

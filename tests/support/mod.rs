@@ -66,6 +66,28 @@ pub fn vectors() -> Option<PathBuf> {
     }
 }
 
+/// The folder of scripts that drive other SCEP clients; `None` (after saying so) when it is not there.
+pub fn scep_clients() -> Option<PathBuf> {
+    let folder = std::env::var_os("INTUNE_CONNECTOR_SCEP_CLIENTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tools/scep-clients"), PathBuf::from);
+    if folder.join("lib.sh").is_file() {
+        Some(folder)
+    } else {
+        skip("the scripts of SCEP clients (set INTUNE_CONNECTOR_SCEP_CLIENTS)");
+        None
+    }
+}
+
+/// pkilint's linter of certificates; `None` (after saying so) when it is not installed.
+pub fn lint_pkix_cert() -> Option<PathBuf> {
+    let linter = interop_tools().join("python/bin/lint_pkix_cert");
+    let found = linter.is_file();
+    if !found {
+        skip("pkilint (.ci/interop-tools)");
+    }
+    found.then_some(linter)
+}
+
 /// Runs a program and gives its output; panics with both streams when it fails.
 pub fn run(command: &mut Command) -> Output {
     let output = try_run(command);
@@ -106,4 +128,16 @@ pub fn base64(text: &str) -> Vec<u8> {
         out.extend_from_slice(&value.to_be_bytes()[1..group.len()]);
     }
     out
+}
+
+/// Base64 in one line.
+pub fn to_base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let letter = |at: usize| char::from(LETTERS[(word >> (18 - 6 * at)) as usize & 63]);
+        text.extend((0..4).map(|at| if at <= chunk.len() { letter(at) } else { '=' }));
+    }
+    text
 }

@@ -32,7 +32,7 @@ use intune_connector::ports::{
     LoadRequest, LookupAnswer, LookupRequest, PortError, PruneRequest, RenewRequest, RevokeAnswer, RevokeBy, RevokeCall, Row, RowKey,
     RowKind, ScepNotifier, SignNextCaRequest, StatusRequest, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict,
 };
-use intune_connector::scep::{Persistence, RegistrationAuthority, Request, Response, Service, ServiceBuilder};
+use intune_connector::scep::{Persistence, RegistrationAuthority, RegistrationAuthoritySource, Request, Response, Service, ServiceBuilder};
 use intune_connector::secret::{Password, PrivateKeyPkcs8};
 use intune_connector::terms::{KeyAlgorithm, KeyUsage, RevocationReason, oids};
 use intune_connector::time::Timestamp;
@@ -220,6 +220,7 @@ impl CertificateAuthority for TestCa {
         let mut capabilities = CaCapabilities::minimal();
         capabilities.find = true;
         capabilities.revoke_by = vec![RevokeBy::Serial];
+        capabilities.lookup_by_serial = self.looks_up.load(Ordering::SeqCst);
         capabilities
     }
 
@@ -322,6 +323,35 @@ impl CertificateAuthority for TestCa {
 
     async fn chain(&self) -> Result<Vec<CertificateDer<'static>>, PortError> {
         Ok(vec![self.certificate.clone()])
+    }
+}
+
+/// A CA that only shows its chain.
+#[derive(Debug)]
+pub struct ChainedCa(Vec<CertificateDer<'static>>);
+
+impl ChainedCa {
+    pub fn new(chain: Vec<CertificateDer<'static>>) -> Self {
+        Self(chain)
+    }
+}
+
+#[async_trait]
+impl CertificateAuthority for ChainedCa {
+    fn capabilities(&self) -> CaCapabilities {
+        CaCapabilities::minimal()
+    }
+    async fn issue(&self, _: IssueRequest<'_>) -> Result<IssueAnswer, PortError> {
+        Err(PortError::rejected("this CA only shows its chain"))
+    }
+    async fn find(&self, _: FindRequest<'_>) -> Result<FindAnswer, PortError> {
+        Ok(FindAnswer::CannotTell)
+    }
+    async fn revoke(&self, _: RevokeCall<'_>) -> Result<RevokeAnswer, PortError> {
+        Err(PortError::unsupported("this CA only shows its chain"))
+    }
+    async fn chain(&self) -> Result<Vec<CertificateDer<'static>>, PortError> {
+        Ok(self.0.clone())
     }
 }
 
@@ -497,6 +527,32 @@ impl Lab {
         Self { ca, ra, notifier, validator, journal, sink, runtime, service, transactions: AtomicU64::new(1) }
     }
 
+    /// A further service before the same CA, with that journal.
+    pub fn builder(&self, journal: Arc<dyn Journal>) -> ServiceBuilder {
+        self.builder_with(journal, self.validator.clone())
+    }
+
+    pub fn builder_with(&self, journal: Arc<dyn Journal>, validator: Arc<dyn ChallengeValidator>) -> ServiceBuilder {
+        let ra_key = shared_key(1);
+        let ra = RegistrationAuthority::single(self.ra.der().clone(), ra_key.signing.clone(), ra_key.decryption.clone().unwrap());
+        self.builder_before(journal, ra, validator)
+    }
+
+    pub fn builder_before(
+        &self,
+        journal: Arc<dyn Journal>,
+        ra: impl Into<RegistrationAuthoritySource>,
+        validator: Arc<dyn ChallengeValidator>,
+    ) -> ServiceBuilder {
+        Service::builder(provider().clone(), journal, "Lab CA".parse().unwrap(), self.ca.clone(), ra, validator, self.notifier.clone())
+            .tenant("contoso.example".parse().unwrap())
+            .instance("lab-1".parse().unwrap())
+            .sink(self.sink.clone())
+            .runtime(self.runtime.clone())
+            .policy(IssuancePolicy::dangerous_allow_any_identity())
+            .persistence(Persistence::default().with_backoff(Duration::from_millis(5), Duration::from_secs(60)))
+    }
+
     pub fn handle(&self, request: Request) -> Response {
         self.runtime.block_on(self.service.handle(request))
     }
@@ -599,16 +655,26 @@ impl Client {
 
     /// The certificate in a SUCCESS; it must be alone and for the client's key.
     pub fn certificate(&self, reply: &ScepResponse) -> Certificate {
+        self.certificate_for(reply, &self.key.spki)
+    }
+
+    /// The certificate in a SUCCESS, which the client's key decrypts; it must be alone and for that key.
+    pub fn certificate_for(&self, reply: &ScepResponse, spki: &[u8]) -> Certificate {
+        let signed = self.content(reply);
+        let certificates: Vec<_> = signed.certificates().collect();
+        assert_eq!(certificates.len(), 1, "the envelope holds the issued certificate alone");
+        let certificate = Certificate::from_der(certificates[0].as_ref(), &Limits::default()).unwrap();
+        assert_eq!(certificate.spki(), spki);
+        certificate
+    }
+
+    /// What is in the envelope of a SUCCESS.
+    pub fn content(&self, reply: &ScepResponse) -> Signed {
         let mut opening = reply.open(LegacyCiphers::Refuse, &Limits::default()).unwrap();
         let request = opening.unwrap_request(&self.signer, provider()).unwrap();
         let unwrapped = unwrap_now(self.key.decryption.as_deref().unwrap(), &request);
         let content = opening.finish(unwrapped, provider()).unwrap();
-        let signed = Signed::parse(content.secret_bytes(), &Limits::default()).unwrap();
-        let certificates: Vec<_> = signed.certificates().collect();
-        assert_eq!(certificates.len(), 1, "the envelope holds the issued certificate alone");
-        let certificate = Certificate::from_der(certificates[0].as_ref(), &Limits::default()).unwrap();
-        assert_eq!(certificate.spki(), self.key.spki);
-        certificate
+        Signed::parse(content.secret_bytes(), &Limits::default()).unwrap()
     }
 }
 

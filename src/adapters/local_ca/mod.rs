@@ -1,35 +1,32 @@
 //! A certificate authority in memory. Its key dies with the process and its subject says `TEST ONLY`.
 
+mod authority;
 mod faults;
 mod ledger;
+#[cfg(feature = "scep")]
+mod scep;
+mod service_certificate;
 #[cfg(test)]
 mod tests;
 
 use core::fmt;
 use core::time::Duration;
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-
 pub use self::faults::{LocalCaFault, LocalCaFaults};
+use self::ledger::Ledger;
 pub use self::ledger::LedgerEntry;
 use crate::crypto::{CryptoProvider, SignError, SignatureAlgorithm, SigningKey, sign_now};
-use crate::ids::{CaName, IdempotencyKey, Oid, SerialNumber};
+use crate::ids::{CaName, IdempotencyKey, SerialNumber};
 use crate::limits::Limits;
 use crate::message::certificate::{Certificate, CertificateBuilder};
-use crate::message::crl::CrlBuilder;
-use crate::message::csr::Csr;
-use crate::message::enveloped::CmsError;
 use crate::message::name::Name;
-use crate::message::scep::next_ca_certificates_to_be_signed;
 use crate::message::{ToBeSigned, X509Error};
-use crate::ports::{
-    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued,
-    KnownCertificate, LookupAnswer, LookupRequest, PortError, RevokeAnswer, RevokeBy, RevokeCall, SignNextCaRequest, StatusRequest,
-};
-use crate::retry::Effect;
+use crate::ports::{CertificatePlan, Issued};
+use crate::secret::PrivateKeyPkcs8;
 use crate::terms::{KeyAlgorithm, KeyUsage};
 use crate::time::Timestamp;
 
@@ -57,6 +54,12 @@ pub enum LocalCaError {
     /// The validity asked for ends before it begins, or beyond the CA's own.
     #[error("the validity asked for lies outside that of the CA")]
     Validity,
+    /// The key of a CA that serves SCEP itself is not RSA: clients could not encrypt to it.
+    #[error("a CA that serves SCEP itself needs an RSA key; use an RSA key, or an RA certificate with one")]
+    NotRsa,
+    /// The ledger's file was not made, written or read.
+    #[error("the ledger's file cannot be used: {0}")]
+    Ledger(#[source] io::Error),
 }
 
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -78,12 +81,10 @@ pub struct LocalCa {
 
 #[derive(Debug, Default)]
 struct State {
-    ledger: Vec<LedgerEntry>,
-    by_key: HashMap<IdempotencyKey, usize>,
-    by_public_key: HashMap<[u8; 32], usize>,
-    by_serial: HashMap<SerialNumber, usize>,
+    ledger: Ledger,
     pending: HashMap<String, Pending>,
     faults: LocalCaFaults,
+    hold: Duration,
     crl_number: u64,
 }
 
@@ -93,6 +94,7 @@ struct Pending {
     spki: Vec<u8>,
     plan: CertificatePlan,
     polls_left: u32,
+    until: Timestamp,
 }
 
 impl LocalCa {
@@ -114,6 +116,18 @@ impl LocalCa {
         algorithm: KeyAlgorithm,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Result<Self, LocalCaError> {
+        let usage = KeyUsage { key_cert_sign: true, crl_sign: true, ..KeyUsage::default() };
+        Ok(Self::make(provider, name, algorithm, clock, usage)?.0)
+    }
+
+    /// The CA, and its key for whoever must use it otherwise than by signing.
+    fn make(
+        provider: CryptoProvider,
+        name: CaName,
+        algorithm: KeyAlgorithm,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+        usage: KeyUsage,
+    ) -> Result<(Self, PrivateKeyPkcs8), LocalCaError> {
         let generated = provider.key_generation().map_err(X509Error::from)?.generate(algorithm).map_err(X509Error::Crypto)?;
         let key = provider.signing_keys().map_err(X509Error::from)?.load(&generated).map_err(X509Error::Crypto)?;
         let algorithm = key.algorithms().first().copied().ok_or(X509Error::UnsupportedSignature)?;
@@ -124,12 +138,14 @@ impl LocalCa {
         let year = Duration::from_secs(365 * 86_400);
         let not_before = now.saturating_sub(Duration::from_secs(86_400));
         let signed = CertificateBuilder::new(subject, &spki, not_before, now.saturating_add(10 * year), random_serial(&provider)?)
+            .key_usage(usage)
             .ca(None)
             .key_identifiers_of(&provider, &spki)?
             .to_be_signed(algorithm)?;
         let certificate = Certificate::from_der(&sign(key.as_ref(), signed)?, &Limits::default())?;
         let (clock, state) = (Arc::new(clock), Mutex::default());
-        Ok(Self { provider, name, key, algorithm, certificate, repeats: Repeats::default(), crl_uri: None, clock, state })
+        let ca = Self { provider, name, key, algorithm, certificate, repeats: Repeats::default(), crl_uri: None, clock, state };
+        Ok((ca, generated))
     }
 
     /// What a repeated request gets.
@@ -146,6 +162,16 @@ impl LocalCa {
         self
     }
 
+    /// Keeps the ledger in that file instead of in memory, and of each certificate about 70 bytes of index. The file is made anew: what an
+    /// earlier process left in it was signed by a key that is gone. Nobody else may write to it, and it is of no use after the process.
+    ///
+    /// # Errors
+    /// [`LocalCaError::Ledger`] when the file cannot be made or written.
+    pub fn ledger_file(self, path: impl AsRef<Path>) -> Result<Self, LocalCaError> {
+        self.state().ledger.move_to(path.as_ref(), &self.provider).map_err(LocalCaError::Ledger)?;
+        Ok(self)
+    }
+
     /// Answers to another name from now on; the subject of its certificates stays.
     #[must_use]
     pub fn renamed(mut self, name: CaName) -> Self {
@@ -156,6 +182,11 @@ impl LocalCa {
     /// Makes the coming calls fail as planned; replaces what was planned before.
     pub fn inject_faults(&self, faults: LocalCaFaults) {
         self.state().faults = faults;
+    }
+
+    /// Holds the requests to come for approval, which is given after that time: until then they are pending.
+    pub fn hold_requests(&self, wait: Duration) {
+        self.state().hold = wait;
     }
 
     /// The name that requests must carry.
@@ -170,36 +201,10 @@ impl LocalCa {
         &self.certificate
     }
 
-    /// Every certificate issued so far, in order: to judge what was lost or doubled.
+    /// Every certificate issued so far, in order: to judge what was lost or doubled. What a ledger's file does not give back is missing.
     #[must_use]
     pub fn issued(&self) -> Vec<LedgerEntry> {
-        self.state().ledger.clone()
-    }
-
-    /// Issues a certificate without any approval, for what tests and examples need beside the connector: an RA, a device that receives,
-    /// a server. It is no CA certificate, it has no names but its subject, and only this in-memory CA can do it.
-    ///
-    /// # Errors
-    /// [`LocalCaError::Validity`] when it would outlive the CA; [`LocalCaError`] when it cannot be built.
-    pub fn issue_service_certificate(
-        &self,
-        subject: Name,
-        spki: &[u8],
-        usage: KeyUsage,
-        purposes: &[Oid],
-        validity: Duration,
-    ) -> Result<Certificate, LocalCaError> {
-        let now = (self.clock)();
-        let not_after = now.saturating_add(validity);
-        if not_after > self.certificate.not_after() {
-            return Err(LocalCaError::Validity);
-        }
-        let usage = KeyUsage { key_cert_sign: false, crl_sign: false, ..usage };
-        let builder = self.builder(subject, spki, now, not_after)?.key_usage(usage).extended_key_usage(purposes);
-        let certificate = self.sign_certificate(builder)?;
-        let entry = LedgerEntry::new(&self.provider, &certificate, None)?;
-        self.state().record(entry);
-        Ok(certificate)
+        self.state().ledger.all()
     }
 
     fn builder(&self, subject: Name, spki: &[u8], now: Timestamp, not_after: Timestamp) -> Result<CertificateBuilder, LocalCaError> {
@@ -245,7 +250,7 @@ impl LocalCa {
         let certificate = self.sign_certificate(builder)?;
         let entry = LedgerEntry::new(&self.provider, &certificate, Some(key))?;
         let issued = self.answer(&entry);
-        self.state().record(entry);
+        self.state().ledger.record(entry).map_err(LocalCaError::Ledger)?;
         Ok(issued)
     }
 
@@ -265,30 +270,6 @@ impl LocalCa {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// The approval covers this request, and the request holds its key: the CA does not trust its caller to have looked.
-    fn check(&self, request: &IssueRequest<'_>) -> Result<Csr, PortError> {
-        let approval = request.approved.subject();
-        if approval.ca != self.name || request.plan.ca != self.name {
-            return Err(PortError::misconfigured("the request is for another CA; check the CA name in the configuration"));
-        }
-        if request.approved.expires() <= (self.clock)() {
-            return Err(PortError::rejected("the approval has expired"));
-        }
-        let digest = self.digest(request.csr)?;
-        let plan_digest = self.digest(&request.plan.digest_input())?;
-        if approval.csr_digest != digest || approval.plan_digest != plan_digest || approval.template != request.plan.template {
-            return Err(PortError::rejected("the approval is for another request"));
-        }
-        let malformed = |error: X509Error| PortError::rejected("the certification request was refused").with_source(error);
-        let csr = Csr::from_der(request.csr, &Limits::default()).map_err(malformed)?;
-        csr.verify_self_signature(&self.provider).map_err(malformed)?;
-        Ok(csr)
-    }
-
-    fn digest(&self, bytes: &[u8]) -> Result<[u8; 32], PortError> {
-        ledger::sha256(&self.provider, bytes).map_err(|error| PortError::misconfigured("the CA cannot hash").with_source(error))
-    }
 }
 
 impl fmt::Debug for LocalCa {
@@ -298,177 +279,8 @@ impl fmt::Debug for LocalCa {
 }
 
 impl State {
-    fn record(&mut self, entry: LedgerEntry) {
-        let index = self.ledger.len();
-        if let Some(key) = entry.idempotency_key {
-            self.by_key.insert(key, index);
-        }
-        self.by_public_key.insert(entry.public_key_digest, index);
-        self.by_serial.insert(entry.serial.clone(), index);
-        self.ledger.push(entry);
-    }
-
     fn pending_of(&self, key: IdempotencyKey) -> Option<&str> {
         self.pending.iter().find(|(_, pending)| pending.key == key).map(|(id, _)| id.as_str())
-    }
-}
-
-/// How long a caller waits before it asks about a pending request.
-const POLL_AFTER: Duration = Duration::from_secs(1);
-
-#[async_trait]
-impl CertificateAuthority for LocalCa {
-    fn capabilities(&self) -> CaCapabilities {
-        CaCapabilities {
-            idempotent_issue: self.repeats == Repeats::ReturnSame,
-            find: true,
-            in_flight: Duration::ZERO,
-            revoke_by: vec![RevokeBy::Serial, RevokeBy::Certificate, RevokeBy::CaSideId],
-            lookup_by_serial: true,
-            sid_extension: true,
-            uri_san: true,
-            pending: true,
-        }
-    }
-
-    async fn issue(&self, request: IssueRequest<'_>) -> Result<IssueAnswer, PortError> {
-        let csr = self.check(&request)?;
-        let fault = {
-            let mut state = self.state();
-            if self.repeats == Repeats::ReturnSame {
-                if let Some(entry) = state.by_key.get(&request.key).and_then(|index| state.ledger.get(*index)) {
-                    return Ok(IssueAnswer::Issued(Box::new(self.answer(entry))));
-                }
-                if let Some(poll_id) = state.pending_of(request.key) {
-                    return Ok(IssueAnswer::Pending { poll_id: poll_id.to_owned(), after: POLL_AFTER });
-                }
-            }
-            state.faults.next_issue()
-        };
-        match fault {
-            LocalCaFault::FailTransiently => return Err(PortError::transient("the CA is busy (injected)").with_effect(Effect::None)),
-            LocalCaFault::Reject => return Err(PortError::rejected("denied by policy module (injected)").with_code("0x80094012")),
-            LocalCaFault::Misconfigured => {
-                return Err(PortError::misconfigured("template not supported (injected)").with_code("0x80094800"));
-            }
-            LocalCaFault::Pending { polls } => {
-                let mut state = self.state();
-                let poll_id = format!("local-pending-{}", request.key);
-                let (spki, plan) = (csr.spki().to_vec(), request.plan.clone());
-                state.pending.insert(poll_id.clone(), Pending { key: request.key, spki, plan, polls_left: polls });
-                return Ok(IssueAnswer::Pending { poll_id, after: POLL_AFTER });
-            }
-            _ => {}
-        }
-        let issued = self.issue_plan(request.key, csr.spki(), request.plan, &fault).map_err(refused)?;
-        match fault {
-            LocalCaFault::LoseAnswer => Err(PortError::transient("the connection broke after the request was sent (injected)")),
-            _ => Ok(IssueAnswer::Issued(Box::new(issued))),
-        }
-    }
-
-    async fn status(&self, request: StatusRequest<'_>) -> Result<IssueAnswer, PortError> {
-        let pending = {
-            let mut state = self.state();
-            match state.pending.get_mut(request.poll_id) {
-                Some(pending) if pending.polls_left > 0 => {
-                    pending.polls_left -= 1;
-                    return Ok(IssueAnswer::Pending { poll_id: request.poll_id.to_owned(), after: POLL_AFTER });
-                }
-                Some(_) => state.pending.remove(request.poll_id),
-                None => {
-                    let entry = state.by_key.get(&request.key).and_then(|index| state.ledger.get(*index));
-                    return match entry {
-                        Some(entry) => Ok(IssueAnswer::Issued(Box::new(self.answer(entry)))),
-                        None => Err(PortError::rejected("there is no such pending request")),
-                    };
-                }
-            }
-        };
-        let Some(pending) = pending else { return Err(PortError::rejected("there is no such pending request")) };
-        let issued = self.issue_plan(pending.key, &pending.spki, &pending.plan, &LocalCaFault::None).map_err(refused)?;
-        Ok(IssueAnswer::Issued(Box::new(issued)))
-    }
-
-    async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError> {
-        let digest = self.digest(request.public_key)?;
-        let state = self.state();
-        let index = state.by_key.get(&request.key).or_else(|| state.by_public_key.get(&digest));
-        Ok(match index.and_then(|index| state.ledger.get(*index)) {
-            Some(entry) => FindAnswer::Found(Box::new(self.answer(entry))),
-            None if state.pending_of(request.key).is_some() => FindAnswer::CannotTell,
-            None => FindAnswer::Absent,
-        })
-    }
-
-    async fn lookup(&self, request: LookupRequest<'_>) -> Result<LookupAnswer, PortError> {
-        let state = self.state();
-        Ok(match state.by_serial.get(request.serial).and_then(|index| state.ledger.get(*index)) {
-            Some(entry) => {
-                let issued = self.answer(entry);
-                let status = if entry.revoked.is_some() { CertificateStatus::Revoked } else { CertificateStatus::Good };
-                LookupAnswer::Found(Box::new(KnownCertificate::new(Some(issued.certificate), issued.ca_side_id).with_status(status)))
-            }
-            None => LookupAnswer::Absent,
-        })
-    }
-
-    async fn revoke(&self, request: RevokeCall<'_>) -> Result<RevokeAnswer, PortError> {
-        let now = (self.clock)();
-        let mut state = self.state();
-        if state.faults.next_revocation_fails() {
-            return Err(PortError::transient("the CA is busy (injected)"));
-        }
-        let Some(index) = state.by_serial.get(request.serial).copied() else { return Ok(RevokeAnswer::UnknownSerial) };
-        match state.ledger.get_mut(index) {
-            None => Ok(RevokeAnswer::UnknownSerial),
-            Some(entry) if entry.revoked.is_some() => Ok(RevokeAnswer::AlreadyRevoked),
-            Some(entry) => {
-                entry.revoked = Some((now, request.reason));
-                Ok(RevokeAnswer::Revoked)
-            }
-        }
-    }
-
-    async fn chain(&self) -> Result<Vec<CertificateDer<'static>>, PortError> {
-        Ok(vec![self.certificate.der().clone()])
-    }
-
-    async fn crl(&self) -> Result<CertificateRevocationListDer<'static>, PortError> {
-        let now = (self.clock)();
-        let builder = {
-            let mut state = self.state();
-            state.crl_number += 1;
-            let week = now.saturating_add(Duration::from_secs(7 * 86_400));
-            let mut builder = CrlBuilder::new(self.certificate.subject().clone(), now, week, state.crl_number);
-            if let Some(identifier) = self.certificate.subject_key_identifier() {
-                builder = builder.authority_key_identifier(identifier);
-            }
-            for entry in &state.ledger {
-                if let Some((date, reason)) = entry.revoked {
-                    builder = builder.revoked(entry.serial.clone(), date, reason);
-                }
-            }
-            builder
-        };
-        let signed = builder.to_be_signed(self.algorithm).map_err(|error| refused(error.into()))?;
-        sign(self.key.as_ref(), signed).map(CertificateRevocationListDer::from).map_err(refused)
-    }
-
-    /// Signs whatever it is shown: its operator is whoever runs it.
-    async fn sign_next_ca(&self, request: SignNextCaRequest<'_>) -> Result<Vec<u8>, PortError> {
-        let wrong = |error: CmsError| PortError::rejected(format!("the CA cannot sign the certificates: {error}"));
-        let unsigned = next_ca_certificates_to_be_signed(request.certificates, &self.certificate, self.algorithm, &self.provider);
-        let unsigned = unsigned.map_err(wrong)?;
-        let signature = sign_now(self.key.as_ref(), unsigned.algorithm(), unsigned.message()).map_err(|error| refused(error.into()))?;
-        Ok(unsigned.finish(&signature))
-    }
-}
-
-fn refused(error: LocalCaError) -> PortError {
-    match error {
-        LocalCaError::Sign(SignError::Unavailable(_)) => PortError::transient("the CA's key is unavailable").with_effect(Effect::None),
-        error => PortError::rejected(format!("the CA cannot issue this: {error}")),
     }
 }
 

@@ -10,7 +10,11 @@ use super::*;
 use crate::message::crl::Crl;
 use crate::message::csr::CsrBuilder;
 use crate::message::path::verify_chain;
-use crate::ports::{ApprovalSubject, Approved, PortErrorKind};
+use crate::ports::{
+    ApprovalSubject, Approved, CertificateAuthority, FindAnswer, FindRequest, IssueAnswer, IssueRequest, PortError, PortErrorKind,
+    RevokeAnswer, RevokeCall, StatusRequest,
+};
+use crate::retry::Effect;
 use crate::terms::{Flow, RevocationReason, SubjectAltName, oids};
 
 struct Setting {
@@ -123,6 +127,73 @@ fn a_repeated_key_gives_the_same_certificate_or_shows_as_a_double() {
     setting.issued(1);
     let ledger = setting.ca.issued();
     assert_eq!((ledger.len(), ledger[0].idempotency_key), (2, ledger[1].idempotency_key));
+}
+
+#[test]
+fn a_ledger_in_a_file_answers_as_one_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut setting = setting();
+    let before = setting.issued(1);
+    setting.ca = setting.ca.ledger_file(folder.path().join("ledger")).unwrap();
+    assert_eq!(setting.issued(1).der(), before.der(), "moved with it");
+    let second = setting.issued(2);
+    let serial = second.serial().cloned().unwrap();
+    let deadline = Timestamp::from_secs(START + 60);
+    let revoke = || {
+        let call = RevokeCall::new(&serial, None, None, RevocationReason::Superseded, deadline);
+        setting.ca.revoke(call).now_or_never().expect("the local CA does not wait").unwrap()
+    };
+    assert_eq!((revoke(), revoke()), (RevokeAnswer::Revoked, RevokeAnswer::AlreadyRevoked));
+    let FindAnswer::Found(found) = setting.find(9) else { panic!("not found by the public key") };
+    assert_eq!(&found.certificate, second.der(), "the newest");
+    let entries = setting.ca.issued();
+    assert_eq!(entries.iter().map(|entry| entry.revoked.is_some()).collect::<Vec<_>>(), [false, true]);
+    let der = setting.ca.crl().now_or_never().expect("the local CA does not wait").unwrap();
+    assert!(Crl::from_der(&der, &Limits::default()).unwrap().is_revoked(&serial));
+    let unwritable = LocalCa::new(setting.ca.provider.clone(), "CA".parse().unwrap(), KeyAlgorithm::EcP256).unwrap();
+    assert!(matches!(unwritable.ledger_file(folder.path()), Err(LocalCaError::Ledger(_))));
+}
+
+#[test]
+fn a_ledger_whose_file_is_lost_fails_calls_and_hands_nothing_out_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let mut setting = setting();
+    setting.ca = setting.ca.ledger_file(&path).unwrap();
+    setting.issued(1);
+    std::fs::write(&path, b"").unwrap();
+    let error = setting.issue(1).unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (PortErrorKind::Transient, Effect::None));
+    assert!(error.to_string().contains("ledger"), "{error}");
+}
+
+#[cfg(feature = "scep")]
+#[test]
+fn a_ca_that_serves_scep_itself_may_sign_and_encipher_and_gives_its_keys() {
+    let provider = CryptoProvider::ring_and_aws_lc_rs();
+    let (ca, authority) = LocalCa::serving_scep(provider.clone(), "CA".parse().unwrap(), KeyAlgorithm::Rsa2048).unwrap();
+    let usage = KeyUsage { key_cert_sign: true, crl_sign: true, ..KeyUsage::SIGN_AND_ENCIPHER };
+    assert_eq!((ca.certificate().key_usage(), ca.certificate().is_ca()), (Some(usage), true));
+    assert_eq!(&authority.signing_certificate, ca.certificate().der());
+    assert_eq!(authority.decryption_key.public_key().as_ref(), ca.certificate().spki());
+    let plain = LocalCa::new(provider.clone(), "CA".parse().unwrap(), KeyAlgorithm::EcP256).unwrap();
+    assert_eq!(plain.certificate().key_usage().map(|usage| usage.key_encipherment), Some(false));
+    let refused = LocalCa::serving_scep(provider, "CA".parse().unwrap(), KeyAlgorithm::EcP256);
+    assert!(matches!(refused, Err(LocalCaError::NotRsa)));
+}
+
+#[test]
+fn a_server_certificate_has_its_names_and_may_serve_tls_only() {
+    let setting = setting();
+    let names = [SubjectAltName::Dns("scep.example".to_owned()), SubjectAltName::Ip("127.0.0.1".parse().unwrap())];
+    let day = Duration::from_secs(86_400);
+    let issue = |validity| setting.ca.issue_server_certificate(Name::parse_cert_str("CN=server").unwrap(), &setting.spki, &names, validity);
+    let certificate = issue(day).unwrap();
+    assert_eq!(certificate.subject_alt_names(), names);
+    assert_eq!(certificate.extended_key_usage(), [crate::terms::oid(oids::SERVER_AUTH)]);
+    assert_eq!(certificate.key_usage(), Some(KeyUsage { digital_signature: true, ..KeyUsage::default() }));
+    assert!(!certificate.is_ca());
+    assert!(matches!(issue(day * 36_500), Err(LocalCaError::Validity)));
 }
 
 #[test]

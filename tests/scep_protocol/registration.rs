@@ -1,0 +1,147 @@
+//! Certificates that the service has issued for itself.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use intune_connector::adapters::{InMemoryRegistrationAuthorities, VolatileJournal};
+use intune_connector::event::EventId;
+use intune_connector::message::certificate::Certificate;
+use intune_connector::message::signed::Signed;
+use intune_connector::ports::{PortError, RegistrationAuthority, RegistrationAuthorityStore, RegistrationKey, RegistrationKeys};
+use intune_connector::scep::{ManagedRegistrationAuthority, Request, Service};
+use intune_connector::terms::KeyUsage;
+use intune_connector::time::Timestamp;
+
+use crate::scep_lab::{Lab, TestCa, name, provider, shared_key};
+use crate::{DAY, new_key, read};
+
+fn lab() -> Lab {
+    Lab::with_ca(TestCa::new(shared_key(0)).that_looks_up(), |builder| builder)
+}
+
+fn managed(store: Arc<dyn RegistrationAuthorityStore>) -> ManagedRegistrationAuthority {
+    ManagedRegistrationAuthority::new(name("CN=managed RA,O=Lab"), store)
+}
+
+fn service(lab: &Lab, ra: ManagedRegistrationAuthority) -> Service {
+    let builder = lab.builder_before(Arc::new(VolatileJournal::new()), ra, lab.validator.clone());
+    lab.runtime.block_on(builder.build()).unwrap()
+}
+
+/// The RA's certificates of GetCACert.
+fn shown(lab: &Lab, service: &Service) -> Vec<Certificate> {
+    let answer = lab.runtime.block_on(service.handle(Request::get("operation=GetCACert")));
+    assert_eq!(answer.media_type, "application/x-x509-ca-ra-cert");
+    let signed = Signed::parse(&answer.body, &Default::default()).unwrap();
+    signed.certificates().map(|der| read(&der)).filter(|certificate| !certificate.is_ca()).collect()
+}
+
+fn enrol(lab: &Lab, service: &Service, encrypt_to: &Certificate, signed_by: &Certificate) {
+    let client = lab.client();
+    let (message, to) = client.message(encrypt_to);
+    let response = lab.runtime.block_on(service.handle(Request::post("operation=PKIOperation", message)));
+    client.certificate(&client.reply(&response, &to, signed_by));
+}
+
+#[test]
+fn one_key_gets_one_certificate_with_both_usages_and_nothing_else() {
+    let lab = lab();
+    let service = service(&lab, managed(Arc::new(InMemoryRegistrationAuthorities::single(provider().clone()))));
+    let ras = shown(&lab, &service);
+    assert_eq!(ras.len(), 1);
+    assert_eq!(ras[0].subject().to_string(), "O=Lab,CN=managed RA");
+    assert_eq!(ras[0].key_usage(), Some(KeyUsage::SIGN_AND_ENCIPHER));
+    assert!(ras[0].subject_alt_names().is_empty() && ras[0].extended_key_usage().is_empty());
+    enrol(&lab, &service, &ras[0], &ras[0]);
+}
+
+#[test]
+fn two_keys_get_a_certificate_for_each_use() {
+    let lab = lab();
+    let service = service(&lab, managed(Arc::new(InMemoryRegistrationAuthorities::pair(provider().clone()))));
+    let ras = shown(&lab, &service);
+    assert_eq!(ras.len(), 2);
+    let with = |usage: KeyUsage| ras.iter().find(|ra| ra.key_usage() == Some(usage)).unwrap();
+    let signing = with(KeyUsage { digital_signature: true, ..KeyUsage::default() });
+    let decryption = with(KeyUsage { key_encipherment: true, ..KeyUsage::default() });
+    enrol(&lab, &service, decryption, signing);
+}
+
+#[test]
+fn the_certificates_are_kept_renewed_in_time_and_the_old_key_still_opens_requests() {
+    let lab = lab();
+    let store = Arc::new(InMemoryRegistrationAuthorities::single(provider().clone()));
+    let ra = managed(store.clone()).validity(40 * DAY, 39 * DAY);
+    let first_service = service(&lab, ra.clone());
+    let first = shown(&lab, &first_service).remove(0);
+    assert_eq!(shown(&lab, &service(&lab, ra.clone()))[0].der(), first.der(), "a restart takes what is kept");
+    let at = |days: u32| Timestamp::system_now().saturating_add(days * DAY);
+    lab.runtime.block_on(first_service.maintain(Timestamp::system_now()));
+    assert_eq!(shown(&lab, &first_service)[0].der(), first.der());
+    let _ = lab.sink.take();
+    lab.runtime.block_on(first_service.maintain(at(2)));
+    assert_eq!(lab.sink.count(EventId::CertificateRenewed), 1);
+    let second = shown(&lab, &first_service).remove(0);
+    assert_ne!(second.der(), first.der());
+    assert_ne!(second.spki(), first.spki(), "with a new key");
+    enrol(&lab, &first_service, &second, &second);
+    enrol(&lab, &first_service, &first, &first);
+    // Another instance with the same store takes over what this one has renewed.
+    let other = service(&lab, ra);
+    assert_eq!(shown(&lab, &other)[0].der(), second.der());
+    enrol(&lab, &other, &first, &first);
+}
+
+#[test]
+fn what_another_instance_has_renewed_is_taken_over() {
+    let lab = lab();
+    let store = Arc::new(InMemoryRegistrationAuthorities::single(provider().clone()));
+    let ra = managed(store).validity(40 * DAY, 39 * DAY);
+    let (one, two) = (service(&lab, ra.clone()), service(&lab, ra));
+    let first = shown(&lab, &two).remove(0);
+    lab.runtime.block_on(one.maintain(Timestamp::system_now().saturating_add(2 * DAY)));
+    lab.runtime.block_on(two.maintain(Timestamp::system_now()));
+    let second = shown(&lab, &two).remove(0);
+    assert_eq!(second.der(), shown(&lab, &one)[0].der());
+    enrol(&lab, &two, &first, &first);
+    enrol(&lab, &two, &second, &second);
+}
+
+/// Gives the keys that it is told to give, and keeps nothing.
+#[derive(Debug)]
+struct Keys(Mutex<Option<RegistrationKeys>>);
+
+#[async_trait]
+impl RegistrationAuthorityStore for Keys {
+    async fn load(&self) -> Result<Vec<RegistrationAuthority>, PortError> {
+        Ok(Vec::new())
+    }
+    async fn new_keys(&self) -> Result<RegistrationKeys, PortError> {
+        self.0.lock().unwrap().clone().ok_or_else(|| PortError::transient("the token is away"))
+    }
+    async fn keep(&self, _: &RegistrationAuthority, _: Timestamp) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn without_keys_or_certificates_the_service_is_not_built_and_says_why() {
+    let lab = lab();
+    let finding = |keys: Option<RegistrationKeys>| {
+        let builder =
+            lab.builder_before(Arc::new(VolatileJournal::new()), managed(Arc::new(Keys(Mutex::new(keys)))), lab.validator.clone());
+        let error = lab.runtime.block_on(builder.build()).unwrap_err();
+        assert_eq!(error.findings.len(), 1, "{error}");
+        assert_eq!(error.findings[0].setting, "scep.ra");
+        error.findings[0].problem.clone()
+    };
+    assert!(finding(None).contains("the token is away"));
+    let signs_only = RegistrationKeys::Single(RegistrationKey::signing(new_key().signing.clone()));
+    assert!(finding(Some(signs_only)).contains("decryption key"));
+    lab.ca.faults.lock().unwrap().push(crate::scep_lab::Fault::WrongSubject);
+    let key = new_key();
+    let keys = RegistrationKeys::Single(RegistrationKey::decrypting(key.signing.clone(), key.decryption.clone().unwrap()));
+    assert!(finding(Some(keys.clone())).contains("no usable certificate"));
+    lab.ca.faults.lock().unwrap().push(crate::scep_lab::Fault::Reject);
+    assert!(finding(Some(keys)).contains("denies"));
+}
