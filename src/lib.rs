@@ -61,10 +61,11 @@
 //! | `revoke` | yes | flow: revocation |
 //! | `ring` | yes | crypto slots from *ring* |
 //! | `aws-lc-rs` | yes | a complete crypto provider from *aws-lc-rs* |
-//! | `legacy-ciphers` | yes | 3DES, RC2 and RC4 for old PFX files and devices |
+//! | `legacy-ciphers` | yes | 3DES, RC2 and RC4 for old PFX files and devices, single DES to read |
 //! | `rare-digests` | yes | SHA-512/224 and BLAKE2 for few PFX files |
 //! | `scrypt` | no | scrypt for the few PFX files that use it |
 //! | `tokio` | no | timers and CPU off-load on tokio |
+//! | `intune` | no | validator and notifier of Intune's SCEP validation API, over a transport that you bring |
 //! | `scep-http` | no | HTTP in front of the SCEP server, for hyper, axum and their like |
 //! | `event-log` | no | an event sink that writes JSON lines |
 //! | `tracing` | no | an event sink that forwards to `tracing` |

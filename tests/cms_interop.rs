@@ -123,6 +123,42 @@ fn triple_des_is_refused_unless_opted_in() {
 }
 
 #[test]
+fn single_des_of_openssl_is_read_by_its_own_opt_in_alone_and_never_written() {
+    let Some(openssl) = tool("openssl") else { return };
+    let (dir, provider) = (scratch(), CryptoProvider::ring_and_aws_lc_rs());
+    let party = Party::rsa(&openssl, dir.path(), "device");
+    let input = dir.path().join("content");
+    std::fs::write(&input, CONTENT).unwrap();
+    let mut command = Command::new(&openssl);
+    command.args(["cms", "-encrypt", "-binary", "-outform", "DER", "-des-cbc", "-provider", "legacy", "-provider", "default", "-in"]);
+    let output = try_run(command.arg(&input).arg("-recip").arg(&party.cert_file));
+    if !output.status.success() {
+        support::skip("the legacy provider of openssl");
+        return;
+    }
+    let opening = |legacy| Opening::parse(&output.stdout, &Limits::default()).unwrap().legacy_ciphers(legacy);
+    assert_eq!(opening(LegacyCiphers::Refuse).content_cipher().unwrap(), Cipher::DesCbc);
+    for legacy in [LegacyCiphers::Refuse, LegacyCiphers::AllowTripleDes] {
+        let error = opening(legacy).unwrap_request(&party.certificate, &provider).unwrap_err();
+        assert!(matches!(error, CmsError::WeakAlgorithm(_)) && error.to_string().contains("DangerousReadSingleDes"), "{error}");
+    }
+    let key = party.decryption_key(&provider);
+    let read = |unwrapped: Option<SecretBytes>| {
+        let mut opening = opening(LegacyCiphers::DangerousReadSingleDes);
+        let request = opening.unwrap_request(&party.certificate, &provider).unwrap();
+        opening.finish(unwrapped.map_or_else(|| unwrap_now(key.as_ref(), &request), Ok), &provider)
+    };
+    assert_eq!(read(None).unwrap().secret_bytes(), CONTENT);
+    // A key of 3DES length is no key for it: the substitute takes its place.
+    for len in [0, 7, 16, 24] {
+        let content = read(Some(SecretBytes::copy_from(&vec![1; len])));
+        assert!(content.is_err() || content.is_ok_and(|content| content.secret_bytes() != CONTENT), "{len}");
+    }
+    let builder = EnvelopeBuilder::new(Cipher::DesCbc, Transport::RsaPkcs1v15).recipient(&party.certificate);
+    assert!(builder.legacy_ciphers(LegacyCiphers::DangerousReadSingleDes).build(CONTENT, &provider).is_err());
+}
+
+#[test]
 fn a_wrong_recipient_is_told_before_any_key_is_used() {
     let Some(openssl) = tool("openssl") else { return };
     let (dir, provider) = (scratch(), CryptoProvider::ring_and_aws_lc_rs());

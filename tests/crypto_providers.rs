@@ -296,7 +296,7 @@ fn without_the_feature_legacy_ciphers_are_an_error_that_names_it() {
     use ContentCipherAlgorithm as A;
     for_each_provider(|provider| {
         let slot = provider.content_cipher().unwrap();
-        for algorithm in [A::DesEde3Cbc, A::Rc2Cbc { effective_bits: 40 }, A::Rc4] {
+        for algorithm in [A::DesEde3Cbc, A::DesCbc, A::Rc2Cbc { effective_bits: 40 }, A::Rc4] {
             assert!(!slot.supports(algorithm));
             let error = slot.decrypt(algorithm, &[1; 24], &[0; 8], &[0; 8]).unwrap_err();
             assert!(matches!(error, CryptoError::Unsupported(_)));
@@ -353,6 +353,17 @@ mod legacy {
     }
 
     #[test]
+    fn single_des_is_3des_with_one_key_and_only_decrypts() {
+        for_each_provider(|provider| {
+            use ContentCipherAlgorithm as A;
+            let (slot, key, iv) = (provider.content_cipher().unwrap(), unhex("0123456789abcdef"), [7; 8]);
+            let ciphertext = slot.encrypt(A::DesEde3Cbc, &key.repeat(3), &iv, b"more than one block").unwrap();
+            assert_eq!(slot.decrypt(A::DesCbc, &key, &iv, &ciphertext).unwrap().secret_bytes(), b"more than one block");
+            assert!(matches!(slot.encrypt(A::DesCbc, &key, &iv, b"text"), Err(CryptoError::Unsupported(_))));
+        });
+    }
+
+    #[test]
     fn rc4_has_the_key_stream_of_rfc_6229() {
         for_each_provider(|provider| {
             let slot = provider.content_cipher().unwrap();
@@ -372,6 +383,9 @@ mod legacy {
                 (A::DesEde3Cbc, 8, 8),
                 (A::DesEde3Cbc, 25, 8),
                 (A::DesEde3Cbc, 24, 7),
+                (A::DesCbc, 7, 8),
+                (A::DesCbc, 24, 8),
+                (A::DesCbc, 8, 16),
                 (rc2(40), 0, 8),
                 (rc2(40), 129, 8),
                 (rc2(0), 5, 8),

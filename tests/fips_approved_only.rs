@@ -115,6 +115,8 @@ fn a_scep_service_names_its_algorithms_its_slots_and_its_keys() {
         built.map(drop).map_err(|error| error.findings.into_iter().map(|finding| finding.setting).collect::<Vec<_>>())
     };
     assert_eq!(build(|builder| builder), Ok(()));
+    let told = build(|builder| builder.algorithms(AlgorithmPolicy::DangerousReadSingleDes).require_fips()).unwrap_err();
+    assert_eq!(told.iter().filter(|setting| *setting == "scep.algorithms").count(), 1, "{told:?}");
     let told = build(|builder| builder.algorithms(AlgorithmPolicy::DangerousAllow3DesAndSha1).require_fips()).unwrap_err();
     assert_eq!(
         told,

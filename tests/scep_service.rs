@@ -4,12 +4,14 @@
 
 #[path = "support/scep_lab.rs"]
 mod scep_lab;
+mod support;
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use intune_connector::crypto::{ContentCipherAlgorithm, KeyTransportAlgorithm};
+use intune_connector::crypto::{ContentCipherAlgorithm, KeyTransportAlgorithm, SignatureAlgorithm, sign_now};
 use intune_connector::event::EventId;
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
@@ -90,6 +92,87 @@ fn triple_des_is_refused_with_bad_alg_unless_the_policy_has_an_alarming_name() {
         let expected = if policy == AlgorithmPolicy::Modern { Some(FailInfo::BadAlg) } else { None };
         assert_eq!(reply.fail_info(), expected);
         assert_eq!(lab.validator.calls.load(Ordering::SeqCst), u32::from(expected.is_none()));
+    }
+}
+
+/// A PKCSReq with that envelope. Software keys of the crate do not sign with SHA-1: openssl does.
+fn around(client: &Client, envelope: &[u8], algorithm: SignatureAlgorithm) -> (Vec<u8>, ReplyTo) {
+    client.message_around(envelope, algorithm, |message| {
+        if algorithm != SignatureAlgorithm::RsaPkcs1Sha1 {
+            return sign_now(client.key.signing.as_ref(), algorithm, message).unwrap();
+        }
+        let dir = support::scratch();
+        let (key, input) = (dir.path().join("key"), dir.path().join("message"));
+        std::fs::write(&key, client.key.pkcs8.secret_pkcs8_der()).unwrap();
+        std::fs::write(&input, message).unwrap();
+        let mut command = Command::new("openssl");
+        support::run(command.args(["dgst", "-sha1", "-keyform", "DER", "-sign"]).arg(&key).arg(&input)).stdout
+    })
+}
+
+#[test]
+fn single_des_is_read_from_sha_1_clients_under_its_own_policy_alone_and_never_written() {
+    use AlgorithmPolicy::{DangerousAllow3DesAndSha1, DangerousReadSingleDes, Modern};
+    if support::tool("openssl").is_none() {
+        return;
+    }
+    for policy in [Modern, DangerousAllow3DesAndSha1, DangerousReadSingleDes] {
+        for (algorithm, is_weak) in [(SignatureAlgorithm::RsaPkcs1Sha1, true), (SignatureAlgorithm::RsaPkcs1Sha256, false)] {
+            let lab = Lab::new(|builder| builder.algorithms(policy));
+            let client = lab.client();
+            let (message, to) = around(&client, &scep_lab::single_des_envelope(&lab.ra, &client.csr), algorithm);
+            // The reply is read without SHA-1 and without old ciphers.
+            let reply = client.reply(&lab.post(&message), &to, &lab.ra);
+            let allowed = policy == DangerousReadSingleDes && is_weak;
+            assert_eq!(reply.fail_info(), (!allowed).then_some(FailInfo::BadAlg), "{policy:?} {algorithm:?}");
+            assert_eq!(lab.validator.calls.load(Ordering::SeqCst), u32::from(allowed));
+            if allowed {
+                let opening = reply.open(LegacyCiphers::Refuse, &Limits::default()).unwrap();
+                assert_eq!(opening.content_cipher().unwrap(), ContentCipherAlgorithm::Aes128Cbc);
+                assert_eq!(opening.key_transport(&client.signer).unwrap(), KeyTransportAlgorithm::RsaPkcs1v15);
+                assert_eq!(client.certificate(&reply).subject(), client.signer.subject());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_inside_single_des_gets_the_one_answer() {
+    if support::tool("openssl").is_none() {
+        return;
+    }
+    let lab = Lab::new(|builder| builder.algorithms(AlgorithmPolicy::DangerousReadSingleDes));
+    let client = lab.client();
+    let good = scep_lab::single_des_envelope(&lab.ra, &client.csr);
+    let key_len = lab.ra.spki().len();
+    // The padding, the CSR in the middle, and the content key.
+    let envelopes: Vec<Vec<u8>> = [good.len() - 1, good.len() - 300, good.len() - client.csr.len() - key_len]
+        .into_iter()
+        .map(|at| {
+            let mut damaged = good.clone();
+            damaged[at] ^= 1;
+            damaged
+        })
+        .collect();
+    for envelope in envelopes {
+        let (message, to) = around(&client, &envelope, SignatureAlgorithm::RsaPkcs1Sha1);
+        let reply = client.reply(&lab.post(&message), &to, &lab.ra);
+        assert_eq!((reply.status(), reply.fail_info()), (PkiStatus::Failure, Some(FailInfo::BadMessageCheck)));
+    }
+    assert_eq!(lab.validator.calls.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_superset_policy_serves_what_the_smaller_ones_serve_in_the_same_way() {
+    let lab = Lab::new(|builder| builder.algorithms(AlgorithmPolicy::DangerousReadSingleDes));
+    let cases =
+        [(ContentCipherAlgorithm::Aes256Cbc, LegacyCiphers::Refuse), (ContentCipherAlgorithm::DesEde3Cbc, LegacyCiphers::AllowTripleDes)];
+    for (cipher, ciphers) in cases {
+        let client = lab.client();
+        let builder = PkiRequestBuilder::pkcs_req(client.transaction.clone(), &client.csr);
+        let (message, to) = client.message_with(&lab.ra, builder.algorithms(cipher, KeyTransportAlgorithm::RsaPkcs1v15, ciphers));
+        let reply = client.reply(&lab.post(&message), &to, &lab.ra);
+        assert_eq!(reply.open(LegacyCiphers::Refuse, &Limits::default()).unwrap().content_cipher().unwrap(), cipher);
     }
 }
 
@@ -186,7 +269,7 @@ fn everything_that_is_wrong_inside_gets_one_answer() {
         lab.ra.serial().unwrap().clone(),
     )
     .issuer(lab.ra.issuer().clone())
-    .to_be_signed(intune_connector::crypto::SignatureAlgorithm::RsaPkcs1Sha256)
+    .to_be_signed(SignatureAlgorithm::RsaPkcs1Sha256)
     .unwrap();
     let other_key = Certificate::from_der(&scep_lab::sign(shared_key(3).signing.as_ref(), other_key), &Limits::default()).unwrap();
     let (message, to) = client.message(&other_key);

@@ -460,3 +460,33 @@ fn the_numbers_of_a_key_blob_are_wiped_in_either_byte_order() {
         });
     }
 }
+
+#[cfg(feature = "intune")]
+#[test]
+fn a_call_to_intune_leaves_nothing_of_the_csr() {
+    use async_trait::async_trait;
+    use futures_util::FutureExt as _;
+    use intune_connector::adapters::intune::{HttpAnswer, IntuneScep, ScepActions, ScepCall};
+    use intune_connector::ports::{ChallengeValidator as _, PortError, ValidateRequest};
+
+    #[derive(Debug)]
+    struct Accepts;
+
+    #[async_trait]
+    impl ScepActions for Accepts {
+        async fn post(&self, call: ScepCall<'_>) -> Result<HttpAnswer, PortError> {
+            assert!(call.body.secret_bytes().windows(12).any(|part| part == b"UExBTlRFRC1J"), "the CSR is in the body");
+            Ok(HttpAnswer::new(200, br#"{"code":"Success"}"#.to_vec(), intune_connector::time::Timestamp::default()))
+        }
+    }
+
+    recorder::clear();
+    let csr = rustls_pki_types::CertificateSigningRequestDer::from(&b"PLANTED-INTUNE-CHALLENGE-PLANTED-INTUNE-CHALLENGE"[..]);
+    plant("the CSR in base64", b"UExBTlRFRC1JTlRVTkUtQ0hBTExFTkdFLVBMQU5URUQ");
+    plant("the CSR", &csr);
+    let id = intune_connector::ids::TransactionId::try_from(b"transaction".to_vec()).unwrap();
+    leaves_nothing("validateRequest", |_| {
+        let intune = IntuneScep::new(std::sync::Arc::new(Accepts));
+        intune.validate(ValidateRequest::new(&csr, &id)).now_or_never().unwrap().unwrap();
+    });
+}

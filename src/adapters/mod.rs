@@ -4,6 +4,8 @@
 mod challenge;
 #[cfg(feature = "event-log")]
 mod event_log;
+#[cfg(feature = "intune")]
+pub mod intune;
 mod journal;
 mod local_ca;
 mod memory;

@@ -1,4 +1,4 @@
-//! The ciphers of old PFX files and old devices: 3DES, RC2 and RC4, put in front of a slot that serves AES.
+//! The ciphers of old PFX files and old devices: 3DES, single DES (to decrypt only), RC2 and RC4, put in front of a slot that serves AES.
 //!
 //! Whether one may be *used* is run-time policy of the callers; this only says how.
 
@@ -51,7 +51,7 @@ impl ContentCipher for WithLegacyCiphers {
 
 fn is_legacy(algorithm: ContentCipherAlgorithm) -> bool {
     use ContentCipherAlgorithm as A;
-    matches!(algorithm, A::DesEde3Cbc | A::Rc2Cbc { .. } | A::Rc4)
+    matches!(algorithm, A::DesEde3Cbc | A::DesCbc | A::Rc2Cbc { .. } | A::Rc4)
 }
 
 #[cfg(not(feature = "legacy-ciphers"))]
@@ -60,7 +60,7 @@ mod backend {
 
     pub(super) const AVAILABLE: bool = false;
     pub(super) const CHECK: Result<(), CryptoError> = Err(OFF);
-    const OFF: CryptoError = CryptoError::Unsupported("3DES, RC2 and RC4 without the feature `legacy-ciphers`");
+    const OFF: CryptoError = CryptoError::Unsupported("3DES, DES, RC2 and RC4 without the feature `legacy-ciphers`");
 
     pub(super) fn encrypt(_: ContentCipherAlgorithm, _: &[u8], _: &[u8], _: &[u8]) -> Result<Vec<u8>, CryptoError> {
         Err(OFF)
@@ -75,7 +75,7 @@ mod backend {
 mod backend {
     use cbc::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockSizeUser, consts::U8};
     use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, InnerIvInit as _, KeyInit as _, StreamCipher as _};
-    use des::{TdesEde2, TdesEde3};
+    use des::{Des, TdesEde2, TdesEde3};
     use rc2::Rc2;
     use rc4::Rc4;
 
@@ -87,7 +87,7 @@ mod backend {
     const BLOCK: u8 = 8;
 
     const KEY_LEN: CryptoError = CryptoError::InvalidArgument("the key has the wrong length for the legacy cipher");
-    const IV_LEN: CryptoError = CryptoError::InvalidArgument("the IV of 3DES and RC2 is 8 bytes long, RC4 has none");
+    const IV_LEN: CryptoError = CryptoError::InvalidArgument("the IV of 3DES, DES and RC2 is 8 bytes long, RC4 has none");
 
     pub(super) fn encrypt(algorithm: ContentCipherAlgorithm, key: &[u8], iv: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoError> {
         match algorithm {
@@ -95,6 +95,7 @@ mod backend {
                 cbc_encrypt(TdesEde2::new_from_slice(key).map_err(|_| KEY_LEN)?, iv, plaintext)
             }
             ContentCipherAlgorithm::DesEde3Cbc => cbc_encrypt(TdesEde3::new_from_slice(key).map_err(|_| KEY_LEN)?, iv, plaintext),
+            ContentCipherAlgorithm::DesCbc => Err(CryptoError::Unsupported("encrypting with single DES")),
             ContentCipherAlgorithm::Rc2Cbc { effective_bits } => cbc_encrypt(rc2(key, effective_bits)?, iv, plaintext),
             ContentCipherAlgorithm::Rc4 => {
                 let mut out = plaintext.to_vec();
@@ -111,6 +112,7 @@ mod backend {
                 cbc_decrypt(TdesEde2::new_from_slice(key).map_err(|_| KEY_LEN)?, iv, ciphertext)
             }
             ContentCipherAlgorithm::DesEde3Cbc => cbc_decrypt(TdesEde3::new_from_slice(key).map_err(|_| KEY_LEN)?, iv, ciphertext),
+            ContentCipherAlgorithm::DesCbc => cbc_decrypt(Des::new_from_slice(key).map_err(|_| KEY_LEN)?, iv, ciphertext),
             ContentCipherAlgorithm::Rc2Cbc { effective_bits } => cbc_decrypt(rc2(key, effective_bits)?, iv, ciphertext),
             ContentCipherAlgorithm::Rc4 => {
                 let mut out = SecretBytes::copy_from(ciphertext);

@@ -190,6 +190,8 @@ pub enum ContentCipherAlgorithm {
     Aes256Cbc,
     /// Three-key (24 bytes) or two-key (16 bytes) 3DES-CBC with PKCS#7 padding
     DesEde3Cbc,
+    /// Single DES-CBC with PKCS#7 padding, 56-bit strength: decrypted for clients that know nothing else, never encrypted
+    DesCbc,
     /// RC2-CBC with PKCS#7 padding and this many effective key bits
     Rc2Cbc {
         /// Effective key bits (RFC 2268 section 2), 40 or 128 in PKCS#12.
@@ -208,6 +210,7 @@ impl ContentCipherAlgorithm {
             Self::Aes192Cbc => Some(24),
             Self::Aes256Cbc => Some(32),
             Self::DesEde3Cbc => Some(24),
+            Self::DesCbc => Some(8),
             Self::Rc2Cbc { .. } | Self::Rc4 => None,
         }
     }
@@ -217,7 +220,7 @@ impl ContentCipherAlgorithm {
     pub const fn iv_len(self) -> usize {
         match self {
             Self::Aes128Cbc | Self::Aes192Cbc | Self::Aes256Cbc => 16,
-            Self::DesEde3Cbc | Self::Rc2Cbc { .. } => 8,
+            Self::DesEde3Cbc | Self::DesCbc | Self::Rc2Cbc { .. } => 8,
             Self::Rc4 => 0,
         }
     }

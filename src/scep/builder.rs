@@ -14,7 +14,7 @@ use super::nonces::NonceCache;
 use super::registration::{self, RegistrationAuthoritySource};
 use super::service::{Inner, KeyLocks, Service};
 use super::wire::Form;
-use crate::crypto::{CryptoProvider, SlotName};
+use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, SlotName};
 use crate::flow::seal::Sealer;
 use crate::flow::{Context, Finding, module_findings};
 use crate::ids::{CaName, InstanceId, TemplateName, TenantId};
@@ -439,10 +439,19 @@ impl ServiceBuilder {
             "it is empty or longer than 256 characters",
             "set the issuer's common name",
         );
-        if self.provider.is_fips_approved_only() && self.algorithms == AlgorithmPolicy::DangerousAllow3DesAndSha1 {
+        let restricted = self.provider.is_fips_approved_only();
+        let has_des = self.provider.content_cipher().is_ok_and(|cipher| cipher.supports(ContentCipherAlgorithm::DesCbc));
+        if self.algorithms == AlgorithmPolicy::DangerousReadSingleDes && !restricted && !has_des {
             findings.push(Finding::new(
                 "scep.algorithms",
-                "3DES and SHA-1 are allowed, but the crypto provider is restricted to what FIPS approves",
+                "single DES is to be read, but the crypto provider does not have it",
+                "enable the feature `legacy-ciphers`, or leave `algorithms` at `AlgorithmPolicy::Modern`",
+            ));
+        }
+        if restricted && self.algorithms.allows_3des_and_sha1() {
+            findings.push(Finding::new(
+                "scep.algorithms",
+                "weak algorithms (3DES, SHA-1) are allowed, but the crypto provider is restricted to what FIPS approves",
                 "leave `algorithms` at `AlgorithmPolicy::Modern`",
             ));
         }

@@ -13,7 +13,7 @@ pub(crate) fn body(algorithms: AlgorithmPolicy, renewal: bool, next_ca: bool) ->
     if next_ca {
         words.push("GetNextCACert");
     }
-    if algorithms == AlgorithmPolicy::DangerousAllow3DesAndSha1 {
+    if algorithms.allows_3des_and_sha1() {
         words.extend(["DES3", "SHA-1"]);
     }
     words.iter().map(|word| format!("{word}\n")).collect()
@@ -29,6 +29,10 @@ mod tests {
         assert!(modern.lines().all(|line| !line.is_empty()) && !modern.contains("\n\n"), "{modern:?}");
         assert!(modern.lines().any(|word| word == "SHA-384"));
         assert!(!modern.lines().any(|word| matches!(word, "DES3" | "SHA-1" | "Renewal" | "GetNextCACert")));
-        assert!(body(AlgorithmPolicy::DangerousAllow3DesAndSha1, true, true).lines().any(|word| word == "DES3"));
+        for weak in [AlgorithmPolicy::DangerousAllow3DesAndSha1, AlgorithmPolicy::DangerousReadSingleDes] {
+            let list = body(weak, true, true);
+            assert!(["DES3", "SHA-1"].iter().all(|expected| list.lines().any(|word| word == *expected)), "{list}");
+            assert!(!list.lines().any(|word| word == "DES"), "nobody is invited to single DES: {list}");
+        }
     }
 }

@@ -4,6 +4,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crypto::{ContentCipherAlgorithm, DigestAlgorithm};
+use crate::message::enveloped::LegacyCiphers;
+
 /// When the client gets its certificate: before or after the notifier accepted the news of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,7 +21,7 @@ pub enum NotificationPolicy {
     IssueThenNotify,
 }
 
-/// Which algorithms clients may use. MD5 and single DES are never among them.
+/// Which algorithms clients may use. MD5 is never among them, and nothing is ever written with single DES.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -28,6 +31,39 @@ pub enum AlgorithmPolicy {
     Modern,
     /// 3DES and SHA-1 too, for devices that know nothing better. Replies to them are as weak as their requests.
     DangerousAllow3DesAndSha1,
+    /// Whoever records a request and searches 56 bits reads its CSR with the challenge in it. RFC 8894 section 2.9 says MUST NOT. Only
+    /// micromdm's `scepclient`, which sends nothing else, and old Cisco devices need it.
+    ///
+    /// All that [`DangerousAllow3DesAndSha1`](Self::DangerousAllow3DesAndSha1) allows, and single DES in requests that are signed with SHA-1.
+    /// In a request that is signed with SHA-2 it is refused as under every policy: that client knows AES, and was talked out of it. Answers
+    /// to single DES are encrypted with AES-128-CBC and signed with SHA-256. Needs the feature `legacy-ciphers`.
+    DangerousReadSingleDes,
+}
+
+impl AlgorithmPolicy {
+    /// Whether 3DES and SHA-1 are allowed, both ways.
+    pub(crate) fn allows_3des_and_sha1(self) -> bool {
+        matches!(self, Self::DangerousAllow3DesAndSha1 | Self::DangerousReadSingleDes)
+    }
+
+    /// Whether a request is let in by its content cipher, if that is known here, and the weakest digest under its signature.
+    pub(crate) fn allows(self, cipher: Option<ContentCipherAlgorithm>, digest: DigestAlgorithm) -> bool {
+        let weak_digest = digest == DigestAlgorithm::Sha1;
+        match cipher {
+            Some(ContentCipherAlgorithm::DesCbc) => self == Self::DangerousReadSingleDes && weak_digest,
+            Some(ContentCipherAlgorithm::DesEde3Cbc) => self.allows_3des_and_sha1(),
+            _ => !weak_digest || self.allows_3des_and_sha1(),
+        }
+    }
+
+    /// The ciphers that envelopes are read with.
+    pub(crate) fn ciphers(self) -> LegacyCiphers {
+        match self {
+            Self::Modern => LegacyCiphers::Refuse,
+            Self::DangerousAllow3DesAndSha1 => LegacyCiphers::AllowTripleDes,
+            Self::DangerousReadSingleDes => LegacyCiphers::DangerousReadSingleDes,
+        }
+    }
 }
 
 /// Whether a certificate of ours gets its holder a new one. Chain, validity, status at the CA, subject and names are checked in each case;

@@ -207,10 +207,10 @@ impl Inner {
 
     async fn pki_operation(&self, message: Vec<u8>) -> Response {
         let deadline = self.now().saturating_add(self.admission.deadline);
-        let (provider, limits) = (self.context.provider.clone(), self.context.limits.clone());
+        let (provider, limits, policy) = (self.context.provider.clone(), self.context.limits.clone(), self.form.algorithms);
         let read = self.context.offload(move || {
             let digest = record::sha256(&provider, &message).ok()?;
-            let incoming = Incoming::parse(&message, &provider, &limits).ok()?;
+            let incoming = Incoming::parse(&message, policy, &provider, &limits).ok()?;
             Some((incoming, digest))
         });
         let (incoming, digest) = match read.await {

@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::message::algorithm::{PublicKeyAlgorithm, SignatureIdentifier};
 use crate::message::certificate::Certificate;
 use crate::message::csr::{Csr, Possession};
-use crate::message::enveloped::{CmsError, LegacyCiphers, Opening};
+use crate::message::enveloped::{CmsError, Opening};
 use crate::message::scep::{
     CertRep, EmptyContent, FailInfo, IssuerAndSerialNumber, MessageType, Nonce, ReplyTo, ScepMessageError, ScepRequest,
 };
@@ -80,7 +80,7 @@ impl Verified {
     /// Whether the digest under the CSR's own signature is allowed. The CSR is verified: this tells a stranger nothing.
     pub(super) fn csr_allowed(&self, policy: AlgorithmPolicy) -> bool {
         let weak = matches!(self.csr.signature_algorithm(), Some(SignatureIdentifier::RsaPkcs1(DigestAlgorithm::Sha1)));
-        !weak || policy == AlgorithmPolicy::DangerousAllow3DesAndSha1
+        !weak || policy.allows_3des_and_sha1()
     }
 }
 
@@ -96,10 +96,16 @@ pub(super) struct Reply {
 }
 
 impl Incoming {
-    /// Reads a message and verifies its outer signature. Algorithms that are refused by policy are read, so that they can be answered.
-    pub(super) fn parse(message: &[u8], provider: &CryptoProvider, limits: &Limits) -> Result<Self, ScepMessageError> {
+    /// Reads a message and verifies its outer signature. Algorithms that are refused by policy are read, so that they can be answered; the
+    /// key is not asked for a cipher that is refused.
+    pub(super) fn parse(
+        message: &[u8],
+        policy: AlgorithmPolicy,
+        provider: &CryptoProvider,
+        limits: &Limits,
+    ) -> Result<Self, ScepMessageError> {
         let request = ScepRequest::parse_of_any_type(message, LegacyDigests::AllowSha1, provider, limits)?;
-        let opening = request.open(LegacyCiphers::AllowTripleDes, limits).ok();
+        let opening = request.open(policy.ciphers(), limits).ok();
         let reply = Reply {
             to: request.reply_to(),
             recipient: request.signer().clone(),
@@ -148,8 +154,7 @@ impl Incoming {
         if matches!(cipher, Some(Err(CmsError::UnsupportedAlgorithm { .. }))) {
             return false;
         }
-        let modern = self.reply.digest != DigestAlgorithm::Sha1 && self.reply.cipher != Some(ContentCipherAlgorithm::DesEde3Cbc);
-        modern || policy == AlgorithmPolicy::DangerousAllow3DesAndSha1
+        policy.allows(self.reply.cipher, self.reply.digest)
     }
 
     /// Whether a reply can be encrypted to the client: only RSA keys of 2048 bits or more can.
@@ -232,9 +237,10 @@ impl Reply {
         signer: &Certificate,
         provider: &CryptoProvider,
     ) -> Result<SignedToBeSigned, OpenError> {
-        let legacy = form.algorithms == AlgorithmPolicy::DangerousAllow3DesAndSha1;
+        // Clients that send single DES with SHA-1 read what they do not write: micromdm's scepclient does.
+        let single_des = self.cipher == Some(ContentCipherAlgorithm::DesCbc);
         let algorithm = match self.digest {
-            DigestAlgorithm::Sha1 if legacy => SignatureAlgorithm::RsaPkcs1Sha1,
+            DigestAlgorithm::Sha1 if form.algorithms.allows_3des_and_sha1() && !single_des => SignatureAlgorithm::RsaPkcs1Sha1,
             DigestAlgorithm::Sha384 => SignatureAlgorithm::RsaPkcs1Sha384,
             DigestAlgorithm::Sha512 => SignatureAlgorithm::RsaPkcs1Sha512,
             _ => SignatureAlgorithm::RsaPkcs1Sha256,
@@ -252,8 +258,8 @@ impl Reply {
                 return reply.to_be_signed(signer, algorithm, provider).map_err(|_| OpenError::Bad);
             }
         };
-        let cipher = self.cipher.unwrap_or(ContentCipherAlgorithm::Aes128Cbc);
-        let ciphers = if legacy { LegacyCiphers::AllowTripleDes } else { LegacyCiphers::Refuse };
+        let cipher = self.cipher.filter(|_| !single_des).unwrap_or(ContentCipherAlgorithm::Aes128Cbc);
+        let ciphers = form.algorithms.ciphers();
         let reply = CertRep::success_with(self.to, &content, &self.recipient, cipher, self.transport, ciphers, provider)
             .map_err(|_| OpenError::Bad)?;
         reply.to_be_signed(signer, algorithm, provider).map_err(|_| OpenError::Bad)

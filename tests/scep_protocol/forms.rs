@@ -93,7 +93,7 @@ fn signed_by_openssl_with_sha1(openssl: &std::path::Path) -> Client {
     let signing = provider().signing_keys().unwrap().load(&pkcs8).unwrap();
     let decryption = provider().decryption_keys().unwrap().load(&pkcs8).ok();
     let spki = signing.public_key().as_ref().to_vec();
-    let key: &'static crate::scep_lab::KeyPair = Box::leak(Box::new(crate::scep_lab::KeyPair { signing, decryption, spki }));
+    let key: &'static crate::scep_lab::KeyPair = Box::leak(Box::new(crate::scep_lab::KeyPair { signing, decryption, spki, pkcs8 }));
     assert_eq!(CHALLENGE, "open-sesame-4711");
     Client { csr: std::fs::read(dir.path().join("req.der")).unwrap(), ..Client::new(key, "CN=old device", "sha1") }
 }

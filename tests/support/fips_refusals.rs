@@ -45,6 +45,7 @@ fn weak_content_ciphers_are_refused_and_aes_remains() {
         for (algorithm, key, iv, what) in [
             (A::DesEde3Cbc, 24, 8, "3DES"),
             (A::DesEde3Cbc, 16, 8, "single DES"),
+            (A::DesCbc, 8, 8, "single DES"),
             (A::Rc2Cbc { effective_bits: 40 }, 5, 8, "RC2"),
             (A::Rc2Cbc { effective_bits: 128 }, 16, 8, "RC2"),
             (A::Rc4, 16, 0, "RC4"),

@@ -33,7 +33,7 @@ use intune_connector::ports::{
     RowKind, ScepNotifier, SignNextCaRequest, StatusRequest, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict,
 };
 use intune_connector::scep::{Persistence, RegistrationAuthority, RegistrationAuthoritySource, Request, Response, Service, ServiceBuilder};
-use intune_connector::secret::Password;
+use intune_connector::secret::{Password, PrivateKeyPkcs8};
 use intune_connector::terms::{KeyAlgorithm, KeyUsage, RevocationReason, oids};
 use intune_connector::time::Timestamp;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -44,6 +44,7 @@ pub struct KeyPair {
     pub signing: Arc<dyn SigningKey>,
     pub decryption: Option<Arc<dyn DecryptionKey>>,
     pub spki: Vec<u8>,
+    pub pkcs8: PrivateKeyPkcs8,
 }
 
 pub fn provider() -> &'static CryptoProvider {
@@ -60,7 +61,7 @@ pub fn key_pair(algorithm: KeyAlgorithm) -> KeyPair {
     let signing = provider().signing_keys().unwrap().load(&pkcs8).unwrap();
     let decryption = algorithm.is_rsa().then(|| provider().decryption_keys().unwrap().load(&pkcs8).unwrap());
     let spki = signing.public_key().as_ref().to_vec();
-    KeyPair { signing, decryption, spki }
+    KeyPair { signing, decryption, spki, pkcs8 }
 }
 
 /// RSA keys are slow to make: tests share a few.
@@ -622,16 +623,27 @@ impl Client {
             .unwrap();
         let at = envelope.len() - from_the_end;
         envelope[at] ^= 1;
+        let sign = |message: &[u8]| sign_now(self.key.signing.as_ref(), SignatureAlgorithm::RsaPkcs1Sha256, message).unwrap();
+        self.message_around(&envelope, SignatureAlgorithm::RsaPkcs1Sha256, sign)
+    }
+
+    /// A PKCSReq with that envelope, whatever it is, under a good signature.
+    pub fn message_around(
+        &self,
+        envelope: &[u8],
+        algorithm: SignatureAlgorithm,
+        sign: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) -> (Vec<u8>, ReplyTo) {
         let (transaction, nonce) = (TransactionName::new(self.transaction.clone()), Nonce::random(provider()).unwrap());
         let attribute = |arc: u8| format!("2.16.840.1.113733.1.9.{arc}").parse().unwrap();
-        let unsigned = SignedBuilder::new(SignedContent::Attached(&envelope))
+        let unsigned = SignedBuilder::new(SignedContent::Attached(envelope))
             .attribute(SignedAttribute::printable_string(attribute(2), "19"))
             .attribute(SignedAttribute::from_der(attribute(7), transaction.to_der()))
             .attribute(SignedAttribute::octet_string(attribute(5), nonce.as_bytes()))
             .certificate(self.signer.der())
-            .to_be_signed(&self.signer, SignatureAlgorithm::RsaPkcs1Sha256, provider())
+            .to_be_signed(&self.signer, algorithm, provider())
             .unwrap();
-        let signature = sign_now(self.key.signing.as_ref(), unsigned.algorithm(), unsigned.message()).unwrap();
+        let signature = sign(unsigned.message());
         (unsigned.finish(&signature), ReplyTo::new(transaction, nonce))
     }
 
@@ -664,4 +676,35 @@ impl Client {
         let content = opening.finish(unwrapped, provider()).unwrap();
         Signed::parse(content.secret_bytes(), &Limits::default()).unwrap()
     }
+}
+
+/// An EnvelopedData with single DES and PKCS#1 v1.5, which the crate does not write.
+pub fn single_des_envelope(recipient: &Certificate, content: &[u8]) -> Vec<u8> {
+    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        let mut out = vec![tag];
+        match u16::try_from(content.len()).unwrap() {
+            len @ 0..0x80 => out.push(len as u8),
+            len => out.extend([0x82, (len >> 8) as u8, len as u8]),
+        }
+        out.extend(content);
+        out
+    }
+    const RSA_ENCRYPTION: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 0x05, 0];
+    const DATA: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
+    const ENVELOPED_DATA: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 3];
+    const DES_CBC: &[u8] = &[0x06, 5, 0x2b, 0x0e, 3, 2, 7];
+    let (mut key, mut iv) = ([0; 8], [0; 8]);
+    provider().random().unwrap().fill(&mut key).unwrap();
+    provider().random().unwrap().fill(&mut iv).unwrap();
+    // 3DES with the same key three times is single DES.
+    let cipher = provider().content_cipher().unwrap();
+    let encrypted = cipher.encrypt(ContentCipherAlgorithm::DesEde3Cbc, &key.repeat(3), &iv, content).unwrap();
+    let transport = provider().key_transport().unwrap();
+    let wrapped = transport.encrypt(KeyTransportAlgorithm::RsaPkcs1v15, recipient.spki(), &key).unwrap();
+    let rid = der(0x30, &[recipient.issuer().as_der(), &der(0x02, &[recipient.serial_raw()])]);
+    let ktri = der(0x30, &[&[2, 1, 0], &rid, &der(0x30, &[RSA_ENCRYPTION]), &der(0x04, &[&wrapped])]);
+    let content = der(0x30, &[DATA, &der(0x30, &[DES_CBC, &der(0x04, &[&iv])]), &der(0x80, &[&encrypted])]);
+    let enveloped = der(0x30, &[&[2, 1, 0], &der(0x31, &[&ktri]), &content]);
+    der(0x30, &[ENVELOPED_DATA, &der(0xa0, &[&enveloped])])
 }

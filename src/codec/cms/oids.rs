@@ -51,6 +51,8 @@ pub const AES192_CBC: &str = "2.16.840.1.101.3.4.1.22";
 pub const AES256_CBC: &str = "2.16.840.1.101.3.4.1.42";
 /// des-EDE3-CBC
 pub const DES_EDE3_CBC: &str = "1.2.840.113549.3.7";
+/// desCBC (OIW)
+pub const DES_CBC: &str = "1.3.14.3.2.7";
 /// id-aes128-GCM
 pub const AES128_GCM: &str = "2.16.840.1.101.3.4.1.6";
 /// id-aes192-GCM

@@ -21,6 +21,7 @@ impl AwsLcContentCipher {
             ContentCipherAlgorithm::Aes192Cbc => &AES_192,
             ContentCipherAlgorithm::Aes256Cbc => &AES_256,
             ContentCipherAlgorithm::DesEde3Cbc => return Err(CryptoError::Unsupported("3DES")),
+            ContentCipherAlgorithm::DesCbc => return Err(CryptoError::Unsupported("single DES")),
             ContentCipherAlgorithm::Rc2Cbc { .. } => return Err(CryptoError::Unsupported("RC2")),
             ContentCipherAlgorithm::Rc4 => return Err(CryptoError::Unsupported("RC4")),
         };

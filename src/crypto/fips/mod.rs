@@ -101,6 +101,7 @@ pub(super) fn approve_content_cipher(algorithm: ContentCipherAlgorithm) -> Resul
     }
     let what = match algorithm {
         A::DesEde3Cbc => "3DES (or single DES)",
+        A::DesCbc => "single DES",
         A::Rc2Cbc { .. } => "RC2",
         A::Rc4 => "RC4",
         _ => "this content cipher",

@@ -32,6 +32,7 @@ const CIPHERS: &[(&str, ContentCipherAlgorithm)] = &[
     (oids::AES192_CBC, ContentCipherAlgorithm::Aes192Cbc),
     (oids::AES256_CBC, ContentCipherAlgorithm::Aes256Cbc),
     (oids::DES_EDE3_CBC, ContentCipherAlgorithm::DesEde3Cbc),
+    (oids::DES_CBC, ContentCipherAlgorithm::DesCbc),
 ];
 
 const AEADS: &[(&str, AeadAlgorithm)] = &[
@@ -52,7 +53,7 @@ impl Cipher {
     /// A cipher with a fresh IV, to write.
     pub(super) fn generate(algorithm: ContentCipherAlgorithm, legacy: LegacyCiphers, provider: &CryptoProvider) -> Result<Self, CmsError> {
         let key_len = match algorithm {
-            ContentCipherAlgorithm::Rc2Cbc { .. } | ContentCipherAlgorithm::Rc4 => None,
+            ContentCipherAlgorithm::DesCbc | ContentCipherAlgorithm::Rc2Cbc { .. } | ContentCipherAlgorithm::Rc4 => None,
             known => known.key_len(),
         };
         let key_len = key_len.ok_or(CryptoError::Unsupported("this cipher in an envelope"))?;

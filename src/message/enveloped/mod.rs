@@ -25,7 +25,7 @@ pub use recipient::{RecipientId, RecipientKind};
 
 use crate::crypto::ContentCipherAlgorithm;
 
-/// Whether 3DES may be used, which some stored payloads and old devices need.
+/// Whether 3DES may be used, and single DES be read, which some stored payloads and old devices need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum LegacyCiphers {
@@ -34,6 +34,9 @@ pub enum LegacyCiphers {
     Refuse,
     /// Also 3DES-CBC: 64-bit blocks, 112-bit strength, disallowed by NIST for encryption since 2023. Needs the feature `legacy-ciphers`.
     AllowTripleDes,
+    /// Also 3DES-CBC, and single DES-CBC to read: whoever recorded the message and searches 56 bits has its content. Nothing is written with
+    /// single DES whatever is set here. Needs the feature `legacy-ciphers`.
+    DangerousReadSingleDes,
 }
 
 impl LegacyCiphers {
@@ -41,6 +44,9 @@ impl LegacyCiphers {
     fn check(self, cipher: ContentCipherAlgorithm) -> Result<(), CmsError> {
         match (cipher, self) {
             (ContentCipherAlgorithm::DesEde3Cbc, Self::Refuse) => Err(CmsError::WeakAlgorithm("3DES (LegacyCiphers::AllowTripleDes)")),
+            (ContentCipherAlgorithm::DesCbc, Self::Refuse | Self::AllowTripleDes) => {
+                Err(CmsError::WeakAlgorithm("single DES (LegacyCiphers::DangerousReadSingleDes)"))
+            }
             _ => Ok(()),
         }
     }

@@ -64,7 +64,7 @@ impl Opening {
         Ok(Self { recipient_infos, content, recipients, limits: limits.clone(), legacy: LegacyCiphers::Refuse, pending: None })
     }
 
-    /// Whether 3DES is read.
+    /// Whether 3DES and single DES are read.
     #[must_use]
     pub fn legacy_ciphers(mut self, legacy: LegacyCiphers) -> Self {
         self.legacy = legacy;

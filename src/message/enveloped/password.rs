@@ -50,8 +50,11 @@ impl<'a> PasswordUnwrap<'a> {
         let mut reader = Reader::new(parameters, Rules::Ber);
         let identifier = AlgorithmIdentifier::read(&mut reader, budget)?;
         reader.finish()?;
-        // Only CBC ciphers are read: a stream cipher here would give the key away (RFC 3211 section 2.3.1).
+        // Only CBC ciphers are read: a stream cipher here would give the key away (RFC 3211 section 2.3.1). Single DES is for contents alone.
         let cipher = Cipher::read(&identifier, "cipher of id-alg-PWRI-KEK", budget)?;
+        if cipher.algorithm == ContentCipherAlgorithm::DesCbc {
+            return Err(CmsError::UnsupportedAlgorithm { role: "cipher of id-alg-PWRI-KEK", oid: identifier.algorithm });
+        }
         cipher.check(legacy, provider)?;
         let block = cipher.algorithm.iv_len();
         let wrapped = recipient.encrypted_key.as_slice();

@@ -214,6 +214,7 @@ fn cipher_name(cipher: ContentCipherAlgorithm) -> String {
         ContentCipherAlgorithm::Aes192Cbc => oid::AES_192_CBC,
         ContentCipherAlgorithm::Aes256Cbc => oid::AES_256_CBC,
         ContentCipherAlgorithm::DesEde3Cbc => oid::DES_EDE3_CBC,
+        ContentCipherAlgorithm::DesCbc => oid::DES_CBC,
         ContentCipherAlgorithm::Rc2Cbc { .. } => oid::RC2_CBC,
         ContentCipherAlgorithm::Rc4 => oid::RC4,
     };

@@ -1,0 +1,13 @@
+//! Intune's SCEP validation API: whether a challenge is good, and the news of what became of it. Without HTTP: a [`ScepActions`] carries it.
+//!
+//! [`IntuneScep`] is validator and notifier in one. What the service spells stands in `wire`, what its answers mean in `answer`.
+
+mod actions;
+mod answer;
+mod codes;
+mod retry_after;
+mod scep;
+mod wire;
+
+pub use actions::{HttpAnswer, InvalidProviderName, ProviderName, ScepAction, ScepActions, ScepCall};
+pub use scep::IntuneScep;
