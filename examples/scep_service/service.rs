@@ -51,7 +51,7 @@ pub async fn service(
     // A demonstration: whoever knows the challenge gets any name. CSRs without extendedKeyUsage are served as well.
     let policy = IssuancePolicy::dangerous_allow_any_identity().allow_extended_key_usage(oids::ANY_EXTENDED_KEY_USAGE.parse()?);
     let algorithms = match arguments.algorithms {
-        Algorithms::Legacy => AlgorithmPolicy::DangerousAllow3DesAndSha1,
+        Algorithms::Legacy => AlgorithmPolicy::DangerousReadSingleDes,
         Algorithms::Modern => AlgorithmPolicy::Modern,
     };
     let renewal = match arguments.renewal {
