@@ -1,4 +1,4 @@
-//! Shows that the SCEP service is no oracle: what is wrong inside an envelope changes neither its answer nor the time that it takes.
+//! Tests whether the SCEP service is an oracle: what is wrong inside an envelope must change neither its answer nor the time that it takes.
 //!
 //! `scep_oracle [--requests N] [--control MICROSECONDS]`
 //!

@@ -396,9 +396,7 @@ impl<'a> Enrolment<'a> {
     /// The names of a renewal are those of the certificate; of these it vouches for the SID alone, which was granted when it was issued.
     fn vouched_by(&self, certificate: &CertificateDer<'_>) -> Vouched {
         let certificate = Certificate::from_der(certificate, &self.inner.context.limits).ok();
-        let mut vouched = Vouched::default();
-        vouched.sid = certificate.and_then(|certificate| crate::policy::sid_of(&certificate));
-        vouched
+        Vouched { sid: certificate.and_then(|certificate| crate::policy::sid_of(&certificate)), ..Vouched::default() }
     }
 
     fn approve(&mut self, vouched: &Vouched) -> Input {

@@ -120,7 +120,8 @@ impl Opening {
                 let ktri = key_trans(info, recipient).filter(|_| may_decrypt(recipient))?;
                 let request = key_transport(&ktri.key_encryption_algorithm, &mut budget).and_then(|(algorithm, label)| {
                     provider.permits_decryption(algorithm)?;
-                    Ok((UnwrapRequest::with_label(algorithm, ktri.encrypted_key.clone(), label), None))
+                    let request = UnwrapRequest::with_label(algorithm, ktri.encrypted_key.clone(), label).with_implicit_rejection();
+                    Ok((request, None))
                 });
                 Some(request)
             }
