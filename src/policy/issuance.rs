@@ -335,7 +335,7 @@ pub(super) fn mint(
     now: Timestamp,
 ) -> Result<Approved, PolicyError> {
     check_csr(csr, plan)?;
-    csr.verify_self_signature(provider)
+    csr.ensure_possession(provider)
         .map_err(|error| PolicyRefusal::new(Rule::CsrMismatch, format!("the CSR's own signature does not verify: {error}")))?;
     let sha256 = |bytes: &[u8]| -> Result<[u8; 32], PolicyError> {
         let mut out = [0; 32];

@@ -87,6 +87,16 @@ pub(super) struct Failure {
     pub(super) hresult: i32,
 }
 
+/// By what a repeat is told from a replay, and a poll from a stranger's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// SHA-256 of the signer's public key.
+    pub(super) signer_key: [u8; 32],
+    pub(super) nonce: [u8; 16],
+    /// SHA-256 of the message.
+    pub(super) message: [u8; 32],
+}
+
 const NOWHERE: IdempotencyKey = IdempotencyKey::new([0; 32]);
 
 impl<'a> Enrolment<'a> {
@@ -128,19 +138,17 @@ impl<'a> Enrolment<'a> {
         }
     }
 
-    /// From the message to the outcome. `nonce` and `message` (SHA-256 of the bytes) tell a repeat from a replay.
-    pub(super) async fn run(mut self, nonce: [u8; 16], message: [u8; 32]) -> Outcome {
+    /// From the message to the outcome.
+    pub(super) async fn run(mut self, origin: Origin) -> Outcome {
         let (inner, provider, tenant) = (self.inner, &self.inner.context.provider, &self.inner.context.tenant);
         let key = record::transaction_key(provider, tenant, &self.record.transaction_id, self.record.csr.secret_bytes());
         let latest = record::latest_key(provider, tenant, &self.record.transaction_id);
-        let signer_key = Certificate::from_der(self.record.signer.as_deref().unwrap_or_default(), &inner.context.limits)
-            .ok()
-            .and_then(|signer| record::sha256(provider, signer.spki()).ok());
-        let (Ok(key), Ok(latest_key), Some(signer_key)) = (key, latest, signer_key) else {
+        let (Ok(key), Ok(latest_key)) = (key, latest) else {
             return Outcome::TryLater { reason: "The crypto provider failed." };
         };
         self.row_key.key = key;
         let latest_key = RowKey { kind: RowKind::ScepTransactionId, key: latest_key };
+        let Origin { signer_key, nonce, message } = origin;
         let latest = Latest { transaction: key, signer_key, nonce, message };
         let lock = inner.locks.of(key);
         let outcome = match inner.within(self.deadline, &self.subject.clone(), async { Ok(lock.lock().await) }).await {

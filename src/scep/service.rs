@@ -18,7 +18,7 @@ use super::authority::{Authorities, Authority};
 use super::builder::ServiceBuilder;
 use super::caps;
 use super::config::{Admission, CaCertificates, NotificationPolicy, PendingPolicy, Persistence, RenewalPolicy};
-use super::enrol::{Enrolment, Outcome};
+use super::enrol::{Enrolment, Origin, Outcome};
 use super::http::{Operation, Request, Response, media_type, operation};
 use super::nonces::NonceCache;
 use super::record;
@@ -300,9 +300,12 @@ impl Inner {
         if !verified.csr_allowed(self.form.algorithms) {
             return refused(FailInfo::BadAlg, ErrorClass::Unsupported, "The digest under the CSR's own signature is not allowed.");
         }
-        let nonce = *verified.nonce.as_bytes();
-        self.nonces.remember(nonce, &digest, self.now());
-        Enrolment::new(self, authority, verified, subject, deadline).run(nonce, digest).await
+        let Ok(signer_key) = record::sha256(&self.context.provider, verified.signer.spki()) else {
+            return Outcome::TryLater { reason: "The crypto provider failed." };
+        };
+        let origin = Origin { signer_key, nonce: *verified.nonce.as_bytes(), message: digest };
+        self.nonces.remember(origin.nonce, &digest, self.now());
+        Enrolment::new(self, authority, verified, subject, deadline).run(origin).await
     }
 
     /// Decrypts the envelope, and does the CPU work that follows in the same go. One error for everything that is wrong inside.
