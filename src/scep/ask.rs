@@ -134,14 +134,19 @@ impl Enrolment<'_> {
         let (public_key, now) = (self.csr.spki().to_vec(), inner.now());
         let (provider, limits, authority) = (inner.context.provider.clone(), inner.context.limits.clone(), self.authority.clone());
         let work = move || {
-            let mut chain = issued.chain;
-            chain.extend(authority.chain.iter().cloned());
+            let anchor = &authority.certificate;
+            let above = issued.chain.iter().filter(|der| *der != anchor.der());
+            let above: Vec<Certificate> = above.filter_map(|der| Certificate::from_der(der, &limits).ok()).collect();
             // The CA that is configured is the anchor, whether or not its own root is known.
-            let expected = Expected::new(&plan, &public_key, authority.chain.get(..1).unwrap_or_default(), now);
-            post_issue::check(&provider, &limits, &issued.certificate, &chain, &expected).map(drop)
+            let expected = Expected::new(&plan, &public_key, &[], now);
+            let checked = post_issue::check_with(&provider, &limits, &issued.certificate, &above, core::slice::from_ref(anchor), &expected);
+            checked.map(|checked| checked.certificate)
         };
         let reason = match inner.context.offload(work).await {
-            Ok(Ok(())) => return Input::CheckPassed,
+            Ok(Ok(certificate)) => {
+                self.checked = Some(certificate);
+                return Input::CheckPassed;
+            }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };

@@ -74,6 +74,8 @@ pub(super) struct Enrolment<'a> {
     pub(super) plan: Option<CertificatePlan>,
     pub(super) approved: Option<Approved>,
     pub(super) issued: Option<Issued>,
+    /// The certificate, once its check has passed.
+    pub(super) checked: Option<Certificate>,
     /// The stored news of an earlier run that was given up.
     pub(super) notification: Option<Row>,
     pub(super) failure: Failure,
@@ -133,6 +135,7 @@ impl<'a> Enrolment<'a> {
             plan: None,
             approved: None,
             issued: None,
+            checked: None,
             notification: None,
             failure: Failure { class: ErrorClass::Request, reason: String::new(), hresult: record::E_UNEXPECTED },
         }
