@@ -315,11 +315,19 @@ fn a_client_that_hangs_up_does_not_stop_its_request_half_way() {
 }
 
 #[test]
-fn a_spawner_that_drops_tasks_gives_503() {
+fn a_client_that_stays_needs_no_task_and_a_spawner_that_panics_harms_nobody() {
     let lab = Lab::new(|builder| builder);
-    let server = ScepHttp::new(lab.service.clone(), drop);
-    let (head, _) = call(&server, post(pieces(b"0123")));
-    assert_eq!((head.status.as_u16(), header(&head.headers, "retry-after")), (503, "5"));
+    let mut server = ScepHttp::new(lab.service.clone(), |_| panic!("the runtime is going down"));
+    let client = lab.client();
+    let (message, _) = client.message(&lab.ra);
+    let (head, body) = call(&server, post(pieces(&message)));
+    assert!(head.status.as_u16() == 200 && body.len() > 1_500);
+    // One that hangs up meanwhile; its request is left to `maintain`.
+    let (message, _) = lab.client().message(&lab.ra);
+    let mut answer = server.call(post(pieces(&message)));
+    assert!(answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(answer);
+    assert_eq!(lab.ca.certificates(), 1);
 }
 
 #[test]
