@@ -95,11 +95,11 @@ impl Enrolment<'_> {
     pub(super) async fn find(&mut self) -> Input {
         let inner = self.inner;
         let csr = CertificateSigningRequestDer::from(self.record.csr.secret_bytes());
-        let Some(plan) = &self.plan else { return Input::CannotTell };
+        let (Some(plan), Some(read)) = (&self.plan, &self.csr) else { return Input::CannotTell };
         let ca = self.authority.issuer.ca.clone();
         // Long enough after the deadline of the request itself: it must be known what the CA did.
         let patience = self.deadline.max(inner.now().saturating_add(Duration::from_secs(10)));
-        let request = FindRequest::new(self.run_key, &csr, self.csr.spki(), plan, patience);
+        let request = FindRequest::new(self.run_key, &csr, read.spki(), plan, patience);
         match inner.within(patience, &self.subject, ca.find(request)).await {
             Ok(FindAnswer::Found(issued)) => {
                 self.took(*issued);
@@ -130,8 +130,8 @@ impl Enrolment<'_> {
 
     pub(super) async fn check(&mut self) -> Input {
         let inner = self.inner;
-        let (Some(issued), Some(plan)) = (self.issued.clone(), self.plan.clone()) else { return Input::CheckFailed };
-        let (public_key, now) = (self.csr.spki().to_vec(), inner.now());
+        let (Some(issued), Some(plan), Some(csr)) = (self.issued.clone(), self.plan.clone(), &self.csr) else { return Input::CheckFailed };
+        let (public_key, now) = (csr.spki().to_vec(), inner.now());
         let (provider, limits, authority) = (inner.context.provider.clone(), inner.context.limits.clone(), self.authority.clone());
         let work = move || {
             let anchor = &authority.certificate;

@@ -64,7 +64,8 @@ pub(super) struct Enrolment<'a> {
     pub(super) authority: Arc<Authority>,
     pub(super) subject: Subject,
     pub(super) deadline: Timestamp,
-    pub(super) csr: Csr,
+    /// Absent once the certificate was released: nothing is asked with it any more.
+    pub(super) csr: Option<Csr>,
     row: Option<Row>,
     row_key: RowKey,
     /// Stored with the first commit.
@@ -117,10 +118,10 @@ impl<'a> Enrolment<'a> {
             told: Told::No,
             pending: None,
         };
-        Self::with(inner, authority, verified.csr, record, subject, deadline)
+        Self::with(inner, authority, Some(verified.csr), record, subject, deadline)
     }
 
-    fn with(inner: &'a Inner, authority: Arc<Authority>, csr: Csr, record: Record, subject: Subject, deadline: Timestamp) -> Self {
+    fn with(inner: &'a Inner, authority: Arc<Authority>, csr: Option<Csr>, record: Record, subject: Subject, deadline: Timestamp) -> Self {
         Self {
             inner,
             authority,
@@ -174,9 +175,7 @@ impl<'a> Enrolment<'a> {
         subject: Subject,
         deadline: Timestamp,
     ) -> Outcome {
-        let Ok(csr) = Csr::from_der(record.csr.secret_bytes(), &inner.context.limits) else {
-            return Outcome::TryLater { reason: "A stored transaction cannot be read." };
-        };
+        let csr = Csr::from_der(record.csr.secret_bytes(), &inner.context.limits).ok();
         let key = row.key.key;
         let mut enrolment = Self::with(inner, authority, csr, record.copy(), subject, deadline);
         enrolment.row_key = row.key;
@@ -206,6 +205,7 @@ impl<'a> Enrolment<'a> {
             notify_attempts: self.inner.persistence.notify_attempts,
             ca_is_idempotent: self.authority.issuer.is_idempotent,
             pending: self.inner.pending,
+            tells_nobody: self.inner.notifier.tells_nobody(),
         });
         loop {
             input = match transaction.next(input) {
@@ -414,7 +414,8 @@ impl<'a> Enrolment<'a> {
         let inner = self.inner;
         let issuer = &self.authority.issuer;
         let approval = ScepApproval::new(issuer.name.clone(), inner.validity, vouched).with_template(issuer.template.clone());
-        match inner.policy.approve_csr(&inner.context.provider, &self.csr, &approval, inner.now()) {
+        let Some(csr) = &self.csr else { return Input::NoVerdict };
+        match inner.policy.approve_csr(&inner.context.provider, csr, &approval, inner.now()) {
             Ok((plan, approved)) => {
                 if plan.subject_alt_names.is_empty() {
                     inner.emit(EventId::NoSubjectAltName, &self.subject, 0, |event| event);
@@ -446,6 +447,10 @@ impl<'a> Enrolment<'a> {
                 description: self.failure.reason.clone(),
                 stage: String::new(),
             });
+        }
+        if state == RowState::Acknowledged && self.record.told == Told::Yes {
+            // It holds the challenge, and nothing is asked with it any more.
+            self.record.csr = SecretBytes::zeroed(0);
         }
         let Ok(blob) = inner.sealer.seal(row.key, self.record.encode().bytes()) else { return Input::JournalFailed };
         row.blob = blob;
