@@ -159,6 +159,25 @@ fn nothing_is_allowed_until_it_is_named() {
 }
 
 #[test]
+fn names_and_usages_are_bounded_whatever_is_allowed() {
+    for policy in [policy().subject_rule(SubjectRule::AnyName), IssuancePolicy::dangerous_allow_any_identity()] {
+        let rule_with = |edit: &dyn Fn(&mut PkcsRequest)| {
+            let mut request = request();
+            edit(&mut request);
+            rule_of(&policy, &request)
+        };
+        assert_eq!(rule_with(&|request| request.subject = format!("CN={},O=Contoso", "j".repeat(4_000))), None);
+        assert_eq!(rule_with(&|request| request.subject = format!("CN={},O=Contoso", "j".repeat(4_096))), Some(Rule::Subject));
+        assert_eq!(rule_with(&|request| request.subject = "CN=jane,".repeat(400) + "O=Contoso"), Some(Rule::Subject));
+        let usages = |count| move |request: &mut PkcsRequest| request.extended_key_usage = vec![oid(oids::CLIENT_AUTH); count];
+        assert_eq!(rule_with(&usages(32)), None);
+        assert_eq!(rule_with(&usages(33)), Some(Rule::ExtendedKeyUsage));
+        let name = |number| SubjectAltName::Dns(format!("pc{number}.corp.contoso.com"));
+        assert_eq!(rule_with(&|request| request.subject_alt_names = (0..33).map(name).collect()), Some(Rule::AltNameSyntax));
+    }
+}
+
+#[test]
 fn privileged_usages_and_built_in_sids_pass_only_when_named_one_by_one() {
     let open = IssuancePolicy::dangerous_allow_any_identity();
     for usage in [oids::ANY_EXTENDED_KEY_USAGE, oids::CERTIFICATE_REQUEST_AGENT, oids::SMART_CARD_LOGON] {

@@ -23,6 +23,8 @@ const MAX_VALIDITY: Duration = Duration::from_secs(731 * 86_400);
 const APPROVAL_LIFETIME: Duration = Duration::from_secs(600);
 /// Usages with which a holder acts for others; allowed only when named one by one.
 const PRIVILEGED_USAGES: [&str; 3] = [oids::ANY_EXTENDED_KEY_USAGE, oids::CERTIFICATE_REQUEST_AGENT, oids::SMART_CARD_LOGON];
+/// Most extended key usages in a certificate, repeated ones counted; Intune profiles have a handful.
+const USAGES: usize = 32;
 
 /// What the plan can say, and basicConstraints and subjectKeyIdentifier, which choose nothing.
 const OWN_EXTENSIONS: [&str; 7] =
@@ -267,6 +269,10 @@ impl IssuancePolicy {
         }
         if plan.extended_key_usage.is_empty() && !self.names_usage(oids::ANY_EXTENDED_KEY_USAGE) {
             let reason = "no extendedKeyUsage is asked for, which means any usage; name the usages in the profile".to_owned();
+            return refuse(Rule::ExtendedKeyUsage, reason);
+        }
+        if plan.extended_key_usage.len() > USAGES {
+            let reason = format!("there are {} extendedKeyUsages; at most {USAGES} are allowed", plan.extended_key_usage.len());
             return refuse(Rule::ExtendedKeyUsage, reason);
         }
         for usage in &plan.extended_key_usage {
