@@ -33,8 +33,8 @@ const OWN_EXTENSIONS: [&str; 7] =
 /// What may stand in the certificates that the connector has issued.
 ///
 /// Refuses everything that is not allowed. Without it, whoever can put requests into the queue becomes any user: the CA trusts the
-/// connector to name subjects (AD CS: *Supply in the request*). Never allowed, by any setting: CA certificates, and the key usages
-/// keyCertSign and cRLSign.
+/// connector to name subjects (AD CS: *Supply in the request*). Never allowed, by any setting: CA certificates, the key usages
+/// keyCertSign and cRLSign, subjects of more than 4,096 bytes, and more than 32 alternative names or extended key usages.
 #[derive(Debug, Clone)]
 pub struct IssuancePolicy {
     pub(super) any_identity: bool,
