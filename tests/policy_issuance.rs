@@ -358,6 +358,30 @@ fn a_control_character_in_the_subject_is_refused_also_where_any_name_is_allowed(
 }
 
 #[test]
+fn text_that_does_not_fit_its_string_type_is_refused_also_where_any_name_is_allowed() {
+    // A UTF8String with a zero octet that hides behind an octet of no UTF-8; an OCTET STRING, which nobody takes for text.
+    let value = |tag: u8| [&[0x30, 0x0d, 0x31, 0x0b, 0x30, 0x09, 0x06, 0x03, 0x55, 0x04, 0x03, tag, 2][..], &[0, 0xff]].concat();
+    let any = IssuancePolicy::dangerous_allow_any_identity();
+    let checked = policy().accept_names_checked_by_validator();
+    let mut vouched = Vouched::default();
+    vouched.names_checked = true;
+    for (tag, expected) in [(0x0c, Some(Rule::Subject)), (0x13, Some(Rule::Subject)), (0x1b, Some(Rule::Subject)), (0x04, None)] {
+        let provider = pki::provider();
+        let (_, signer) = pki::new_key(&provider, KeyAlgorithm::EcP256);
+        let builder = CsrBuilder::new(Name::from_der(&value(tag)).unwrap(), &signer.public_key());
+        let builder = builder.extended_key_usage(&[oid(oids::CLIENT_AUTH)]);
+        let to_be_signed = builder.to_be_signed(pki::algorithm_of(&*signer)).unwrap();
+        let signature = sign_now(&*signer, to_be_signed.algorithm(), to_be_signed.message()).unwrap();
+        let csr = Csr::from_der(&to_be_signed.finish(&signature), &Limits::default()).unwrap();
+        let approval = ScepApproval::new("ca".parse::<CaName>().unwrap(), 365 * DAY, &vouched);
+        for policy in [&any, &checked] {
+            let result = policy.approve_csr(&provider, &csr, &approval, NOW).map(|_| Vec::new());
+            assert_eq!(rule(result), expected, "{tag:#04x}");
+        }
+    }
+}
+
+#[test]
 fn a_csr_that_asks_for_more_than_its_plan_is_not_approved() {
     let provider = pki::provider();
     let mut request = request();

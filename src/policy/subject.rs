@@ -45,6 +45,10 @@ pub(super) fn check_subject(
     if subject.as_der().len() > SUBJECT_BYTES {
         return Err(PolicyRefusal::new(Rule::Subject, format!("the subject is longer than {SUBJECT_BYTES} bytes")));
     }
+    // What is not read here is not looked at for control characters below, and may be read by others.
+    if subject.has_unreadable_text() {
+        return Err(PolicyRefusal::new(Rule::Subject, "the subject holds text whose octets do not fit its string type"));
+    }
     // A zero octet ends the name for some readers and not for others.
     let is_odd = |value: &str| value.chars().any(char::is_control);
     for (attribute, value) in subject.attributes() {
