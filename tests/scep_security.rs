@@ -157,6 +157,7 @@ const LESSONS: &[(&str, &str, &[TestIn])] = &[
         &[
             ("identity", CSR),
             ("a_device_csr_cannot_choose_its_sid_its_template_or_to_be_a_ca", POLICY),
+            ("text_that_does_not_fit_its_string_type_is_refused_also_where_any_name_is_allowed", POLICY),
             ("a_sid_uri_passes_only_when_the_validator_vouches_for_that_sid", POLICY),
         ],
     ),

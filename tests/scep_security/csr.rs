@@ -118,6 +118,43 @@ fn csr_extensions_in_two_requests_at_once_are_not_read_at_all() {
 }
 
 #[test]
+fn csr_extensions_in_odd_encodings_get_no_certificate() {
+    let watched = Watched::new(|builder| builder);
+    let key = shared_key(2);
+    let usage = extension("2.5.29.37", &sequence(&[&oid(oids::CLIENT_AUTH)]));
+    let ca = |octets: &[u8]| ("2.5.29.19", octets.to_vec());
+    let use_of_key = |octets: &[u8]| ("2.5.29.15", octets.to_vec());
+    for (what, (kind, value)) in [
+        ("TRUE as BER may have it", ca(&[0x30, 3, 1, 1, 1])),
+        ("TRUE of two octets", ca(&[0x30, 4, 1, 2, 0, 0xff])),
+        ("an open length", ca(&[0x30, 0x80, 1, 1, 0xff, 0, 0])),
+        ("a length in more octets than needed", ca(&[0x30, 0x81, 3, 1, 1, 0xff])),
+        ("something behind", ca(&[0x30, 0, 0x30, 3, 1, 1, 0xff])),
+        ("the wrong order", ca(&[0x30, 6, 2, 1, 0, 1, 1, 0xff])),
+        ("both", ca(&[0x30, 6, 1, 1, 0, 1, 1, 0xff])),
+        ("a SET", ca(&[0x31, 3, 1, 1, 0xff])),
+        ("without SEQUENCE", ca(&[1, 1, 0xff])),
+        ("cut off", ca(&[0x30, 3, 1, 1])),
+        ("empty", ca(&[])),
+        ("keyCertSign with unused bits that are none", use_of_key(&[3, 2, 0, 4])),
+        ("keyCertSign in a longer string", use_of_key(&[3, 3, 0, 4, 0])),
+        ("keyCertSign in pieces", use_of_key(&[0x23, 4, 3, 2, 2, 4])),
+        ("keyCertSign as octets", use_of_key(&[4, 1, 4])),
+        ("keyCertSign and something behind", use_of_key(&[3, 2, 2, 4, 5, 0])),
+        ("no usage at all", use_of_key(&[3, 1, 0])),
+        ("no purpose at all", ("2.5.29.37", sequence(&[]))),
+    ] {
+        let asked = extension(kind, &value);
+        let attributes = if kind == "2.5.29.37" { extension_request(&[&asked]) } else { extension_request(&[&asked, &usage]) };
+        let client = Client { csr: csr_of_parts(key, &name("CN=device"), &attributes, key), ..Client::new(key, "CN=device", what) };
+        let (message, to) = client.message(&watched.lab.ra);
+        let got = outcome(&client.reply(&watched.post(&message), &to, &watched.lab.ra));
+        assert!([REFUSED, NOT_VERIFIED].contains(&got), "{what}: {got:?}");
+    }
+    assert_eq!(watched.asked().1, 0);
+}
+
+#[test]
 fn csr_extensions_are_not_joined_by_attributes_that_ad_cs_obeys() {
     let (key, subject) = (shared_key(2), name("CN=device"));
     let pair = |name: &str, value: &str| attribute("1.3.6.1.4.1.311.13.2.1", &[&sequence(&[&bmp(name), &bmp(value)])]);
@@ -188,6 +225,50 @@ fn identity_by_a_sid_extension_is_refused_whoever_vouches_for_what() {
     assert_eq!(outcome(&local.post(&client)), REFUSED, "not even the one that is vouched for: the device wrote it");
     // The RA's alone.
     assert_eq!(local.ca.issued().len(), 1);
+}
+
+#[test]
+fn identity_by_names_of_kinds_that_are_never_issued_is_refused() {
+    let key = shared_key(2);
+    let usage = extension("2.5.29.37", &sequence(&[&oid(oids::CLIENT_AUTH)]));
+    let other = |kind: &str, value: &[u8]| tlv(0xa0, &[&oid(kind), &tlv(0xa0, &[value])]);
+    for (what, names) in [
+        ("a SID as another name", other(oids::SID_OTHER_NAME, &tlv(4, &[SID.as_bytes()]))),
+        ("a UPN that is no text", other(oids::UPN, &tlv(0x0c, &[b"administrator@contoso.com\xff"]))),
+        ("a UPN of another string type", other(oids::UPN, &tlv(4, &[b"administrator@contoso.com"]))),
+        ("a Kerberos principal", other("1.3.6.1.5.2.2", &sequence(&[]))),
+        ("a directory name", tlv(0xa4, &[name("CN=administrator").as_der()])),
+        ("a registered id", tlv(0x88, &[&[0x2a, 3]])),
+        ("an address of five octets", tlv(0x87, &[&[10, 0, 0, 1, 0]])),
+        ("a DNS name that is no ASCII", tlv(0x82, &["d\u{fc}sseldorf.example".as_bytes()])),
+        ("a DNS name with a zero octet", tlv(0x82, &[b"dc1.contoso.com\0.lab.example"])),
+        ("an unknown kind", tlv(0x89, &[b"x"])),
+    ] {
+        let names = extension("2.5.29.17", &sequence(&[&tlv(0x82, &[b"device.lab.example"]), &names]));
+        refused_by("alt-name-syntax", what, csr_of_parts(key, &name("CN=device"), &extension_request(&[&names, &usage]), key));
+    }
+}
+
+#[test]
+fn identity_by_a_subject_whose_text_cannot_be_read_is_refused() {
+    let key = shared_key(2);
+    let usage = extension_request(&[&extension("2.5.29.37", &sequence(&[&oid(oids::CLIENT_AUTH)]))]);
+    for (what, value) in [
+        ("UTF-8 that is none", tlv(0x0c, &[b"administrator\xff"])),
+        ("UTF-8 that is none behind a zero octet", tlv(0x0c, &[b"administrator\0\xff"])),
+        ("a zero octet", tlv(0x0c, &[b"administrator\0"])),
+        ("a PrintableString with other octets", tlv(0x13, &[b"administrator\0\xe4"])),
+        ("an IA5String with other octets", tlv(0x16, &[b"administrator\x80"])),
+        ("a BMPString of odd length", tlv(0x1e, &[b"\0a\0b\0"])),
+        ("a BMPString with half a pair", tlv(0x1e, &[&[0xd8, 0, 0, b'a']])),
+        ("a GeneralString", tlv(0x1b, &[b"administrator"])),
+        ("UTF-8 in pieces that is none", tlv(0x2c, &[&tlv(0x0c, &[b"administrator"]), &tlv(0x0c, &[b"\0\xff"])])),
+        ("a UniversalString beyond Unicode", tlv(0x1c, &[&[0, 0x11, 0, 0]])),
+    ] {
+        let subject = sequence(&[&tlv(0x31, &[&sequence(&[&oid("2.5.4.3"), &value])])]);
+        let subject = Name::from_der(&subject).unwrap();
+        refused_by("subject", what, csr_of_parts(key, &subject, &usage, key));
+    }
 }
 
 #[test]
