@@ -44,6 +44,7 @@ const IDEMPOTENCY: &str = include_str!("scep_protocol/idempotency.rs");
 const QUERY: &str = include_str!("scep_protocol/query.rs");
 const RENEWAL: &str = include_str!("scep_protocol/renewal.rs");
 const POLICY: &str = include_str!("policy_issuance.rs");
+const LOCKS: &str = include_str!("../src/scep/locks.rs");
 const CAPS: &str = include_str!("../src/scep/caps.rs");
 
 /// The beginning of a test's name, and the file that it is in.
@@ -135,6 +136,7 @@ const LESSONS: &[(&str, &str, &[TestIn])] = &[
         &[
             ("exhaustion", EXHAUSTION),
             ("a_password_recipient_is_refused_before_any_derivation", FORMS),
+            ("a_lock_is_forgotten_when_its_last_user_is_dropped_at_work_or_while_it_waits", LOCKS),
             ("too_much_is_turned_away_before_any_work", SERVICE),
             ("what_declares_to_be_too_long_is_refused_before_a_byte_of_it_is_read", HTTP),
             ("a_body_that_trickles_is_ended_by_the_deadline_and_gives_its_place_back", HTTP),
