@@ -6,8 +6,7 @@ use core::panic::AssertUnwindSafe;
 use core::pin::pin;
 use core::sync::atomic::AtomicI64;
 use core::time::Duration;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
@@ -20,6 +19,7 @@ use super::caps;
 use super::config::{Admission, CaCertificates, NotificationPolicy, PendingPolicy, Persistence, RenewalPolicy};
 use super::enrol::{Enrolment, Origin, Outcome};
 use super::http::{Operation, Request, Response, media_type, operation};
+use super::locks::KeyLocks;
 use super::nonces::NonceCache;
 use super::record;
 use super::registration::{ManagedRegistrationAuthority, RegistrationAuthoritySource};
@@ -29,7 +29,7 @@ use crate::crypto::{CryptoProvider, UnwrapError, sign_now, unwrap_now};
 use crate::event::{Event, EventId};
 use crate::flow::seal::Sealer;
 use crate::flow::{Context, EventScope, OffloadError};
-use crate::ids::{CaName, IdempotencyKey};
+use crate::ids::CaName;
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::message::scep::{FailInfo, MessageType};
@@ -439,25 +439,6 @@ impl Inner {
                         .with_message(reason)
                 });
             }
-        }
-    }
-}
-
-/// One lock for each transaction in hand, so that the same request at the same time is done once.
-#[derive(Debug, Default)]
-pub(super) struct KeyLocks(Mutex<HashMap<IdempotencyKey, Arc<futures_util::lock::Mutex<()>>>>);
-
-impl KeyLocks {
-    pub(super) fn of(&self, key: IdempotencyKey) -> Arc<futures_util::lock::Mutex<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
-    }
-
-    /// Forgets the lock unless others wait for it. Call it with the last use of `lock` behind it.
-    pub(super) fn forget(&self, key: IdempotencyKey, lock: Arc<futures_util::lock::Mutex<()>>) {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The map's own, and the caller's.
-        if Arc::strong_count(&lock) <= 2 {
-            locks.remove(&key);
         }
     }
 }
