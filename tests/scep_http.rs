@@ -335,6 +335,7 @@ fn refusals_say_one_of_a_few_sentences_and_nothing_of_the_inside() {
     let lab = Lab::new(|builder| builder.admission(Admission::default().with_max_message(4_096)));
     let plain = server(&lab).without_rate_limit().body_deadline(Duration::from_millis(20));
     let limited = server(&lab).rate_limit(RateLimit::new(Duration::from_secs(3_600), 1));
+    let full = server(&lab).without_rate_limit().bodies(0);
     assert_eq!(status(&limited, post(pieces(b"0123"))), 400);
     let get = |query: &str| request(Method::GET, &format!("/scep?{query}"), pieces(b""));
     let stalled = |of: &[u8]| post(Pieces { end: End::Stalls, ..pieces(of) });
@@ -347,7 +348,7 @@ fn refusals_say_one_of_a_few_sentences_and_nothing_of_the_inside() {
         (&plain, get("operation=%3Cscript%3E"), 404, "unknown or missing operation\n"),
         (&plain, request(Method::PUT, "/scep?operation=PKIOperation", pieces(b"")), 405, "SCEP uses GET and POST\n"),
         (&limited, post(pieces(b"0123")), 429, "too many requests from this address, try again later\n"),
-        (&ScepHttp::new(lab.service.clone(), drop), post(pieces(b"0123")), 503, "the server is busy, try again later\n"),
+        (&full, post(pieces(b"0123")), 503, "the server is busy, try again later\n"),
     ] {
         let (head, body) = call(server, request);
         assert_eq!((head.status.as_u16(), String::from_utf8(body).unwrap().as_str()), (status, sentence));
