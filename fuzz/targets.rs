@@ -19,7 +19,7 @@ use intune_connector::message::name::Name;
 use intune_connector::message::pfx;
 use intune_connector::message::private_key;
 use intune_connector::message::public_key::RsaPublicKey;
-use intune_connector::message::scep::ScepRequest;
+use intune_connector::message::scep::{IssuerAndSerialNumber, IssuerAndSubject, ScepRequest, next_ca_certificates};
 use intune_connector::message::signed::{LegacyDigests, Signed, VerifyOptions};
 use intune_connector::policy::IssuancePolicy;
 use intune_connector::scep::{RegistrationAuthority, Request, Service};
@@ -172,6 +172,8 @@ pub fn signed(data: &[u8]) {
 /// SCEP requests, and the envelope inside opened with the key of the seeds.
 pub fn scep(data: &[u8]) {
     let provider = provider();
+    query(data);
+    let _ = next_ca_certificates(data, fixed::rsa().parsed(), &provider, &limits());
     if let Ok(request) = ScepRequest::parse(data, LegacyDigests::AllowSha1, &provider, &limits()) {
         let _ = (format!("{request:?}"), request.reply_to(), request.reply_signature_algorithm());
         if let Ok(mut opening) = request.open(LegacyCiphers::AllowTripleDes, &limits())
@@ -179,7 +181,18 @@ pub fn scep(data: &[u8]) {
             && let Ok(content) = opening.finish(unwrap_now(&*fixed::decryption(fixed::rsa()), &asked), &provider)
         {
             csr(content.secret_bytes());
+            query(content.secret_bytes());
         }
+    }
+}
+
+/// The bodies of queries: what is read is written as it is read again.
+fn query(data: &[u8]) {
+    if let Ok(asked) = IssuerAndSubject::from_der(data, &limits()) {
+        assert_eq!(IssuerAndSubject::from_der(&asked.to_der(), &limits()).ok(), Some(asked));
+    }
+    if let Ok(asked) = IssuerAndSerialNumber::from_der(data, &limits()) {
+        assert_eq!(IssuerAndSerialNumber::from_der(&asked.to_der(), &limits()).ok(), Some(asked));
     }
 }
 
