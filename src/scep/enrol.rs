@@ -430,6 +430,10 @@ impl<'a> Enrolment<'a> {
         let now = inner.now();
         let Some(mut row) = self.row.clone() else { return Input::JournalFailed };
         if matches!(state, RowState::Failed | RowState::OrphanSuspected) {
+            if self.failure.reason.is_empty() {
+                let reason = "The service could not be notified, so the certificate was withheld.";
+                self.fail(ErrorClass::Transient, reason, record::E_UNAVAILABLE);
+            }
             self.record.failure.get_or_insert_with(|| FailureNote {
                 hresult: self.failure.hresult,
                 description: self.failure.reason.clone(),
@@ -451,7 +455,8 @@ impl<'a> Enrolment<'a> {
             row.due = row.created.saturating_add(inner.persistence.replay_window).max(row.lease_until);
         }
         let changes: Vec<Change> = core::iter::once(row.clone()).chain(self.latest.take()).map(|row| Change { row }).collect();
-        let deadline = self.deadline.saturating_add(Duration::from_secs(5));
+        // What was done after the deadline, a revocation for one, must be stored too.
+        let deadline = self.deadline.max(now).saturating_add(Duration::from_secs(5));
         let stored = inner.within(deadline, &self.subject, inner.journal.commit(changes)).await;
         match stored.as_deref() {
             Ok([CommitAnswer::Stored(version), others @ ..]) => {

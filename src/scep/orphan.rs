@@ -6,22 +6,18 @@ use std::sync::Arc;
 use rustls_pki_types::CertificateDer;
 
 use super::enrol::Enrolment;
-use super::record::{self, Record};
+use super::record::Record;
 use super::service::{Inner, Subject};
 use super::step::Input;
 use crate::event::EventId;
 use crate::ids::{IdempotencyKey, SerialNumber};
 use crate::message::certificate::Certificate;
 use crate::ports::{CertificateAuthority, Change, PortError, RevokeCall, Row, RowKey, RowKind, RowState};
-use crate::retry::ErrorClass;
 use crate::terms::{Flow, RevocationReason};
 
 impl Enrolment<'_> {
     pub(super) async fn hand_to_revocation(&mut self) -> Input {
         self.inner.hand_to_revocation(&self.record, self.run_key, &self.subject).await;
-        if self.failure.reason.is_empty() {
-            self.fail(ErrorClass::Transient, "The service could not be notified, so the certificate was withheld.", record::E_UNAVAILABLE);
-        }
         Input::HandedToRevocation
     }
 }

@@ -193,6 +193,7 @@ enum At {
     NotifyingSuccess,
     SpoolingSuccess,
     CommittingReleased { notified: Notified },
+    CommittingOrphan,
     Withholding,
     CommittingWithheld,
     RevokingBadCertificate,
@@ -250,8 +251,10 @@ impl Transaction {
                 NotificationPolicy::NotifyBeforeRelease if again && self.notify_attempt < self.rules.notify_attempts => {
                     self.notify_success()
                 }
-                NotificationPolicy::NotifyBeforeRelease => self.go(At::Withholding, Action::Revoke),
+                // Stored before it is revoked: whoever comes after a crash must not release it.
+                NotificationPolicy::NotifyBeforeRelease => self.go(At::CommittingOrphan, Action::Commit(RowState::OrphanSuspected)),
             },
+            (At::CommittingOrphan, _) => self.go(At::Withholding, Action::Revoke),
             (At::SpoolingSuccess, Input::Spooled) => self.release(Notified::Later),
             (At::SpoolingSuccess, _) => self.release(Notified::No),
             // The certificate is valid and the service knows of it, or will: a journal that fails now must not take it from the client.
@@ -283,7 +286,8 @@ impl Transaction {
                 self.resumed = true;
                 self.go(At::Validating, Action::Validate)
             }
-            RowState::Issued | RowState::Packed | RowState::Uploading => self.notify_success(),
+            // An earlier run may have revoked it and ended before it could say so.
+            RowState::Issued | RowState::Packed | RowState::Uploading => self.go(At::CheckingStatus { is_told: false }, Action::CheckStatus),
             RowState::Acknowledged => {
                 self.repeated = true;
                 self.go(At::CheckingStatus { is_told: stored.is_told }, Action::CheckStatus)
@@ -393,11 +397,20 @@ mod tests {
     fn a_failed_success_notification_withholds_the_certificate_only_in_the_strict_policy() {
         let issued = [NEW, Input::Accepted, Input::Committed, Input::Issued, Input::CheckPassed, Input::Committed];
         let failed = Input::NotNotified { again: true };
-        let strict = run(STRICT, &[&issued[..], &[failed, failed, Input::HandedToRevocation, Input::Committed]].concat());
+        let strict = run(STRICT, &[&issued[..], &[failed, failed, Input::Committed, Input::HandedToRevocation, Input::Committed]].concat());
         assert_eq!(
             strict[6..],
-            [Action::NotifySuccess(2), Action::Revoke, Action::Commit(RowState::Failed), Action::Finish(Ending::Withheld)]
+            [
+                Action::NotifySuccess(2),
+                Action::Commit(RowState::OrphanSuspected),
+                Action::Revoke,
+                Action::Commit(RowState::Failed),
+                Action::Finish(Ending::Withheld),
+            ]
         );
+        for not_stored in [Input::JournalFailed, Input::Conflict] {
+            assert_eq!(run(STRICT, &[&issued[..], &[failed, failed, not_stored]].concat())[8], Action::Revoke, "it is revoked all the same");
+        }
         let spool = run(SPOOL, &[&issued[..], &[failed, Input::Spooled, Input::Committed]].concat());
         assert_eq!(spool[6..8], [Action::SpoolSuccess, Action::Commit(RowState::Acknowledged)]);
     }
@@ -440,6 +453,8 @@ mod tests {
         let again = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: true });
         assert_eq!(run(STRICT, &[told, Input::StatusGood]), [Action::CheckStatus, again]);
         assert_eq!(run(STRICT, &[told, Input::StatusRevoked])[1], Action::Finish(Ending::Revoked));
+        let unreleased = [known(RowState::Issued), Input::StatusRevoked];
+        assert_eq!(run(STRICT, &unreleased), [Action::CheckStatus, Action::Finish(Ending::Revoked)], "revoked by a run that did not end");
         assert_eq!(run(STRICT, &[told, Input::NoVerdict])[1], Action::Finish(Ending::TryLater));
         assert_eq!(
             run(SPOOL, &[untold, Input::StatusGood, Input::Notified, Input::Committed])[1..],

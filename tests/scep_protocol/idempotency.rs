@@ -107,6 +107,26 @@ fn a_stored_certificate_that_was_revoked_since_is_not_released_again() {
 }
 
 #[test]
+fn a_withheld_certificate_stays_withheld_when_its_end_could_not_be_stored() {
+    use intune_connector::ports::RowState;
+    // The CA of the second says whether a certificate counts; that of the first does not.
+    for (looks_up, refused) in [(false, vec![RowState::Failed]), (true, vec![RowState::OrphanSuspected, RowState::Failed])] {
+        let ca = TestCa::new(shared_key(0));
+        ca.looks_up.store(looks_up, Ordering::SeqCst);
+        let lab = Lab::with_ca(ca, |builder| builder);
+        lab.notifier.fail.store(3, Ordering::SeqCst);
+        *lab.journal.refuse_states.lock().unwrap() = refused;
+        let client = lab.client();
+        let request = || ask(&lab, &client, MessageType::PkcsReq, &client.csr.clone());
+        assert_eq!(outcome(&request()), REFUSED);
+        assert_eq!(lab.ca.revoked.lock().unwrap().len(), 1);
+        lab.journal.refuse_states.lock().unwrap().clear();
+        assert_eq!(outcome(&request()), REFUSED, "it is revoked");
+        assert!(lab.notifier.successes.lock().unwrap().is_empty(), "and the service is not told of it");
+    }
+}
+
+#[test]
 fn a_notification_that_was_lost_is_made_up_for_before_the_certificate_is_released_again() {
     let lab = Lab::with_ca(TestCa::new(shared_key(0)).that_looks_up(), |builder| builder.notification(NotificationPolicy::IssueThenNotify));
     lab.notifier.fail.store(1, Ordering::SeqCst);

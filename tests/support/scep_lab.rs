@@ -30,7 +30,7 @@ use intune_connector::ports::{
     CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, ChallengeValidator, Change, ClaimRequest, CommitAnswer,
     FailureNotification, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, Journal, JournalScope, JournalStats, KnownCertificate,
     LoadRequest, LookupAnswer, LookupRequest, PortError, PruneRequest, RenewRequest, RevokeAnswer, RevokeBy, RevokeCall, Row, RowKey,
-    RowKind, ScepNotifier, SignNextCaRequest, StatusRequest, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict,
+    RowKind, RowState, ScepNotifier, SignNextCaRequest, StatusRequest, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict,
 };
 use intune_connector::scep::{Persistence, RegistrationAuthority, RegistrationAuthoritySource, Request, Response, Service, ServiceBuilder};
 use intune_connector::secret::{Password, PrivateKeyPkcs8};
@@ -417,6 +417,8 @@ pub struct TestJournal {
     /// A journal that has the rows in place of `rows`.
     pub instead: Option<Arc<dyn Journal>>,
     pub refuse: Mutex<Option<RowKind>>,
+    /// Refuses to store rows in these states.
+    pub refuse_states: Mutex<Vec<RowState>>,
 }
 
 impl TestJournal {
@@ -438,7 +440,8 @@ impl Journal for TestJournal {
     }
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError> {
         let refused = *self.refuse.lock().unwrap();
-        if changes.iter().any(|change| Some(change.row.key.kind) == refused) {
+        let states = self.refuse_states.lock().unwrap().clone();
+        if changes.iter().any(|change| Some(change.row.key.kind) == refused || states.contains(&change.row.state)) {
             return Err(PortError::transient("no space left on device"));
         }
         self.inner().commit(changes).await
