@@ -336,7 +336,16 @@ impl Service {
         let surroundings = (inner.context.provider.as_ref(), &inner.context.limits, Some(inner.now()));
         let authority = Authority::read(issuer, &next.ra, chain, "scep.next_ca", surroundings, &mut findings);
         let Some(authority) = authority.filter(|_| findings.is_empty()) else { return Err(RolloverError::Configuration(findings)) };
-        let current = inner.authorities().current.clone();
+        let authorities = inner.authorities();
+        let current = authorities.current.clone();
+        // What was stored of a request names its CA.
+        let is_another = |known: &Authority| known.certificate.spki() != authority.certificate.spki();
+        let mut served = [&current].into_iter().chain(&authorities.former);
+        if served.any(|known| known.issuer.name == authority.issuer.name && is_another(known)) {
+            let problem = format!("its name {} is that of another CA, the current one or a former one", authority.issuer.name);
+            let finding = Finding::new("scep.next_ca", problem, "give each CA a name of its own");
+            return Err(RolloverError::Configuration(vec![finding]));
+        }
         if authority.certificate.der() == current.certificate.der() {
             let finding = Finding::new("scep.next_ca", "it is the current CA", "announce the CA that follows");
             return Err(RolloverError::Configuration(vec![finding]));

@@ -288,8 +288,9 @@ impl<'a> Enrolment<'a> {
         if row.state.is_final() {
             inner.emit(EventId::RequestRepeated, &self.subject, 0, |event| event);
         }
-        if let Some(authority) = record.ca.as_ref().and_then(|name| inner.authorities().named(name).cloned()) {
-            self.authority = authority;
+        match inner.authority_of(&record) {
+            Ok(authority) => self.authority = authority,
+            Err(error) => return self.journal_failed(&error),
         }
         if let Some(failure) = &record.failure {
             self.fail(ErrorClass::Request, &failure.description, failure.hresult);

@@ -211,7 +211,8 @@ impl Inner {
         let poll_id = record.pending.as_ref().map_or("", |pending| &pending.poll_id);
         let key = record::run_key(&self.context.provider, row.key.key, row.created).map_err(|_| "The crypto provider failed.")?;
         let request = StatusRequest::new(key, poll_id, self.soon());
-        match self.within(self.soon(), subject, self.ca_of(record).status(request)).await {
+        let ca = self.ca_of(record).map_err(|_| "The CA that holds the request is none of the service's; deny it there.")?;
+        match self.within(self.soon(), subject, ca.status(request)).await {
             Ok(IssueAnswer::Issued(issued)) => Ok(Some(with_certificate(record, *issued))),
             Err(error) if error.retry() == Retry::Never => Ok(None),
             _ => Err("The CA still holds the request, or does not answer; deny it there."),
@@ -227,7 +228,7 @@ impl Inner {
         plan.subject_alt_names = csr.subject_alt_names().to_vec();
         let der = rustls_pki_types::CertificateSigningRequestDer::from(record.csr.secret_bytes());
         let request = FindRequest::new(key, &der, csr.spki(), &plan, self.soon());
-        self.within(self.soon(), subject, self.ca_of(record).find(request)).await.ok()
+        self.within(self.soon(), subject, self.ca_of(record).ok()?.find(request)).await.ok()
     }
 }
 

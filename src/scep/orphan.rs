@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
+use super::authority::Authority;
 use super::enrol::Enrolment;
 use super::record::Record;
 use super::service::{Inner, Subject};
@@ -57,11 +58,20 @@ impl Inner {
         Some(Certificate::from_der(record.certificate.as_deref()?, &self.context.limits).ok()?.serial()?.clone())
     }
 
-    /// The CA that was asked for a certificate; the current one when it is not known any more.
-    pub(super) fn ca_of(&self, record: &Record) -> Arc<dyn CertificateAuthority> {
+    /// The CA that was asked for a certificate. No other will do: its certificates may have the same serial numbers.
+    pub(super) fn ca_of(&self, record: &Record) -> Result<Arc<dyn CertificateAuthority>, PortError> {
+        self.authority_of(record).map(|authority| authority.issuer.ca.clone())
+    }
+
+    /// The same, with the RA before it.
+    pub(super) fn authority_of(&self, record: &Record) -> Result<Arc<Authority>, PortError> {
         let authorities = self.authorities();
-        let asked = record.ca.as_ref().and_then(|name| authorities.named(name));
-        asked.unwrap_or(&authorities.current).issuer.ca.clone()
+        let Some(name) = &record.ca else { return Ok(authorities.current.clone()) };
+        authorities.named(name).cloned().ok_or_else(|| {
+            PortError::misconfigured(format!(
+                "the CA {name}, which was asked, is none of the service's: it was renamed, or replaced before a restart"
+            ))
+        })
     }
 
     /// One attempt to revoke.
@@ -71,6 +81,6 @@ impl Inner {
         let certificate = record.certificate.as_deref().map(CertificateDer::from);
         let call =
             RevokeCall::new(&serial, certificate.as_ref(), record.ca_side_id.as_deref(), RevocationReason::CessationOfOperation, deadline);
-        self.within(deadline, subject, self.ca_of(record).revoke(call)).await.map(drop)
+        self.within(deadline, subject, self.ca_of(record)?.revoke(call)).await.map(drop)
     }
 }

@@ -60,8 +60,7 @@ impl Inner {
         let Ok(record) = self.sealer.open(row.key, &row.blob).and_then(Record::decode) else { return (journal, None) };
         let original = record.signer.as_deref().and_then(|der| Certificate::from_der(der, &self.context.limits).ok());
         let Some(original) = original else { return (journal, None) };
-        let authorities = self.authorities();
-        let authority = record.ca.as_ref().and_then(|name| authorities.named(name)).unwrap_or(&authorities.current).clone();
+        let authority = self.authorities().current.clone();
         let outcome = Enrolment::resume(self, authority, row, record, subject, deadline).await;
         (outcome, Some(original))
     }

@@ -287,7 +287,9 @@ impl Transaction {
                 self.go(At::Validating, Action::Validate)
             }
             // An earlier run may have revoked it and ended before it could say so.
-            RowState::Issued | RowState::Packed | RowState::Uploading => self.go(At::CheckingStatus { is_told: false }, Action::CheckStatus),
+            RowState::Issued | RowState::Packed | RowState::Uploading => {
+                self.go(At::CheckingStatus { is_told: false }, Action::CheckStatus)
+            }
             RowState::Acknowledged => {
                 self.repeated = true;
                 self.go(At::CheckingStatus { is_told: stored.is_told }, Action::CheckStatus)
@@ -409,7 +411,11 @@ mod tests {
             ]
         );
         for not_stored in [Input::JournalFailed, Input::Conflict] {
-            assert_eq!(run(STRICT, &[&issued[..], &[failed, failed, not_stored]].concat())[8], Action::Revoke, "it is revoked all the same");
+            assert_eq!(
+                run(STRICT, &[&issued[..], &[failed, failed, not_stored]].concat())[8],
+                Action::Revoke,
+                "it is revoked all the same"
+            );
         }
         let spool = run(SPOOL, &[&issued[..], &[failed, Input::Spooled, Input::Committed]].concat());
         assert_eq!(spool[6..8], [Action::SpoolSuccess, Action::Commit(RowState::Acknowledged)]);
