@@ -249,7 +249,7 @@ impl<'a> Enrolment<'a> {
             }
         }
         match own {
-            Some(row) if row.state.is_final() && row.created.saturating_add(inner.persistence.replay_window) <= now => {
+            Some(row) if row.state.is_final() && inner.persistence.repeats_until(&row) <= now => {
                 self.start_anew(now, row.version, row.lease_epoch, latest_key, &latest, (version, epoch))
             }
             Some(row) => self.adopt(row).await,
@@ -443,8 +443,11 @@ impl<'a> Enrolment<'a> {
         }
         let Ok(blob) = inner.sealer.seal(row.key, self.record.encode().bytes()) else { return Input::JournalFailed };
         row.blob = blob;
+        // A certificate that is released again keeps the time of its first release.
+        if row.state != RowState::Acknowledged {
+            row.updated = now;
+        }
         row.state = state;
-        row.updated = now;
         if state == RowState::Asked && self.record.pending.is_some() {
             // Nobody works on it: any instance may take the next poll.
             (row.owner, row.lease_until) = (None, now);
@@ -453,7 +456,8 @@ impl<'a> Enrolment<'a> {
             row.owner = Some(inner.context.instance.clone());
             row.lease_until = self.deadline.saturating_add(Duration::from_secs(30)).max(now);
             // Nobody but the client works on it before this; then `maintain` clears it away.
-            row.due = row.created.saturating_add(inner.persistence.replay_window).max(row.lease_until);
+            let from = if state == RowState::Issued { now } else { row.created };
+            row.due = from.saturating_add(inner.persistence.replay_window).max(row.lease_until);
         }
         let changes: Vec<Change> = core::iter::once(row.clone()).chain(self.latest.take()).map(|row| Change { row }).collect();
         // What was done after the deadline, a revocation for one, must be stored too.

@@ -53,8 +53,9 @@ impl Inner {
             Ok(None) => return (no_such_transaction(), None),
             Err(()) => return (journal, None),
         };
-        let over = if row.state.is_final() { self.persistence.replay_window } else { self.persistence.pending_lifetime };
-        if row.created.saturating_add(over) <= self.now() {
+        let held_until = row.created.saturating_add(self.persistence.pending_lifetime);
+        let until = if row.state.is_final() { self.persistence.repeats_until(&row) } else { held_until };
+        if until <= self.now() {
             return (no_such_transaction(), None);
         }
         let Ok(record) = self.sealer.open(row.key, &row.blob).and_then(Record::decode) else { return (journal, None) };

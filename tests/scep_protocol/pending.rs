@@ -70,6 +70,22 @@ fn a_poll_after_the_certificate_was_lost_on_the_way_gets_it_again() {
 }
 
 #[test]
+fn the_replay_window_of_a_held_request_begins_with_its_certificate() {
+    let lab = Lab::with_ca(TestCa::new(shared_key(0)).that_looks_up(), |builder| {
+        polled(builder).persistence(Persistence::default().with_replay_window(Duration::from_secs(2)))
+    });
+    lab.ca.faults.lock().unwrap().push(Fault::Pending { polls: 0 });
+    let client = lab.client();
+    assert_eq!(outcome(&request(&lab, &client)), PENDING);
+    std::thread::sleep(Duration::from_millis(2_100));
+    let first = client.certificate(&poll(&lab, &client));
+    // The answer was lost on the way.
+    assert_eq!(client.certificate(&poll(&lab, &client)).der(), first.der());
+    assert_eq!(client.certificate(&request(&lab, &client)).der(), first.der());
+    assert_eq!(lab.ca.certificates(), 1);
+}
+
+#[test]
 fn the_same_bytes_again_are_answered_as_a_poll_is() {
     let lab = lab(1);
     let client = lab.client();
