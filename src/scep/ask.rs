@@ -21,6 +21,11 @@ use crate::ports::{
 use crate::retry::{Effect, ErrorClass, Retry};
 use crate::time::Timestamp;
 
+/// Whether the CA says that it will not issue what it held. Every other error leaves that open, one of credentials too.
+pub(super) fn is_denial(error: &PortError) -> bool {
+    error.kind() == PortErrorKind::Rejected && error.effect() == Effect::None
+}
+
 impl Enrolment<'_> {
     pub(super) async fn issue(&mut self, attempt: u32) -> Input {
         let inner = self.inner;
@@ -33,8 +38,9 @@ impl Enrolment<'_> {
         let ca = self.authority.issuer.ca.clone();
         let request = IssueRequest { approved, key: self.run_key, csr: &csr, plan, deadline: self.deadline };
         let mut answer = inner.within(self.deadline, &self.subject, ca.issue(request)).await;
+        let mut held: Option<String> = None;
         loop {
-            let error = match answer {
+            let (poll_id, after) = match answer {
                 Ok(IssueAnswer::Issued(issued)) => {
                     self.took(*issued);
                     let took = inner.context.runtime.monotonic().saturating_sub(started);
@@ -46,43 +52,46 @@ impl Enrolment<'_> {
                     return Input::StillPending;
                 }
                 // The service behind the challenge knows no pending requests: the CA is asked while there is time.
-                Ok(IssueAnswer::Pending { poll_id, after }) => {
-                    if self.deadline.since(inner.now()) <= after {
-                        self.fail(
-                            ErrorClass::Deadline,
-                            "The CA holds the request for approval, and the client does not wait for it.",
-                            record::E_TIMEOUT,
-                        );
-                        self.emit_issue_failure(attempt);
-                        return Input::StillPending;
-                    }
-                    inner.context.runtime.sleep(after.max(Duration::from_millis(100))).await;
-                    let request = StatusRequest::new(self.run_key, &poll_id, self.deadline);
-                    answer = inner.within(self.deadline, &self.subject, ca.status(request)).await;
-                    continue;
-                }
-                Err(error) => error,
+                Ok(IssueAnswer::Pending { poll_id, after }) => (poll_id, after),
+                // As far as is known, the CA still holds it: to have it issued once more would give two certificates.
+                Err(error) => match held.filter(|_| !is_denial(&error)) {
+                    Some(poll_id) => (poll_id, self.pause(1)),
+                    None => return self.not_issued(&error, attempt),
+                },
             };
-            self.fail(
-                error.class(),
-                &error.to_string(),
-                if error.retry() == Retry::Never { record::E_DENIED } else { record::E_UNAVAILABLE },
-            );
-            let none = error.effect() == Effect::None;
-            let time_left = self.deadline.since(inner.now()) > self.pause(attempt);
-            return match error.retry() {
-                _ if !none => {
-                    inner.emit(EventId::AnswerLost, &self.subject, attempt, |event| {
-                        event.with_error_class(error.class()).with_message(&error.to_string())
-                    });
-                    Input::IssueLost
-                }
-                Retry::Later | Retry::After(_) if time_left && attempt < inner.persistence.issue_attempts => Input::IssueNotDone,
-                _ => {
-                    self.emit_issue_failure(attempt);
-                    Input::IssueRefused
-                }
-            };
+            if self.deadline.since(inner.now()) <= after {
+                self.fail(
+                    ErrorClass::Deadline,
+                    "The CA holds the request for approval, and the client does not wait for it.",
+                    record::E_TIMEOUT,
+                );
+                self.emit_issue_failure(attempt);
+                return Input::StillPending;
+            }
+            inner.context.runtime.sleep(after.max(Duration::from_millis(100))).await;
+            let request = StatusRequest::new(self.run_key, &poll_id, self.deadline);
+            answer = inner.within(self.deadline, &self.subject, ca.status(request)).await;
+            held = Some(poll_id);
+        }
+    }
+
+    fn not_issued(&mut self, error: &PortError, attempt: u32) -> Input {
+        let inner = self.inner;
+        let hresult = if error.retry() == Retry::Never { record::E_DENIED } else { record::E_UNAVAILABLE };
+        self.fail(error.class(), &error.to_string(), hresult);
+        let time_left = self.deadline.since(inner.now()) > self.pause(attempt);
+        match error.retry() {
+            _ if error.effect() != Effect::None => {
+                inner.emit(EventId::AnswerLost, &self.subject, attempt, |event| {
+                    event.with_error_class(error.class()).with_message(&error.to_string())
+                });
+                Input::IssueLost
+            }
+            Retry::Later | Retry::After(_) if time_left && attempt < inner.persistence.issue_attempts => Input::IssueNotDone,
+            _ => {
+                self.emit_issue_failure(attempt);
+                Input::IssueRefused
+            }
         }
     }
 
@@ -174,13 +183,13 @@ impl Enrolment<'_> {
                 self.waits(poll_id, after);
                 Input::StillPending
             }
-            Err(error) if error.retry() == Retry::Never => {
+            Err(error) if is_denial(&error) => {
                 self.fail(error.class(), &error.to_string(), record::E_DENIED);
                 self.record.pending = None;
                 self.emit_issue_failure(0);
                 Input::IssueRefused
             }
-            // Asking did nothing: the next poll asks again.
+            // It may still issue: the next poll asks again.
             Err(_) => Input::NotDueYet,
         }
     }

@@ -3,6 +3,7 @@
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
+use super::ask::is_denial;
 use super::record::{self, Record};
 use super::service::{Inner, Service, Subject};
 use crate::event::EventId;
@@ -214,7 +215,7 @@ impl Inner {
         let ca = self.ca_of(record).map_err(|_| "The CA that holds the request is none of the service's; deny it there.")?;
         match self.within(self.soon(), subject, ca.status(request)).await {
             Ok(IssueAnswer::Issued(issued)) => Ok(Some(with_certificate(record, *issued))),
-            Err(error) if error.retry() == Retry::Never => Ok(None),
+            Err(error) if is_denial(&error) => Ok(None),
             _ => Err("The CA still holds the request, or does not answer; deny it there."),
         }
     }

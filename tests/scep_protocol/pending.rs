@@ -8,7 +8,7 @@ use intune_connector::adapters::{CallbackValidator, VolatileJournal};
 use intune_connector::event::EventId;
 use intune_connector::ids::TransactionId;
 use intune_connector::message::scep::{FailInfo, IssuerAndSubject, MessageType, PkiStatus, ScepResponse};
-use intune_connector::ports::{Verdict, Vouched};
+use intune_connector::ports::{PortError, Verdict, Vouched};
 use intune_connector::scep::{NotificationPolicy, PendingPolicy, Persistence, Service, ServiceBuilder};
 use intune_connector::secret::SecretBytes;
 use intune_connector::time::Timestamp;
@@ -166,6 +166,32 @@ fn a_request_that_the_ca_denies_after_a_while_fails_and_the_service_is_told() {
     assert_eq!(lab.codes(), [4003, 4007, 4008, 4001]);
     assert_eq!(lab.notifier.failures.lock().unwrap().len(), 1);
     assert_eq!(outcome(&poll(&lab, &client)), (PkiStatus::Failure, Some(FailInfo::BadRequest)), "and stays refused");
+}
+
+#[test]
+fn a_ca_that_cannot_be_asked_for_a_while_still_holds_the_request() {
+    let errors = || {
+        let away = PortError::transient("the CA is away").with_effect(intune_connector::retry::Effect::None);
+        vec![away, PortError::misconfigured("the credentials have expired"), PortError::transient("no answer")]
+    };
+    let held = lab(0);
+    let client = held.client();
+    assert_eq!(outcome(&request(&held, &client)), PENDING);
+    *held.ca.poll_errors.lock().unwrap() = errors();
+    for _ in 0..3 {
+        assert_eq!(outcome(&poll(&held, &client)), PENDING);
+    }
+    client.certificate(&poll(&held, &client));
+    assert_eq!((held.ca.asks.load(Ordering::SeqCst), held.ca.certificates()), (1, 1));
+
+    // The same while the client waits.
+    let waiting = Lab::with_ca(TestCa::new(shared_key(0)), |builder| builder);
+    waiting.ca.faults.lock().unwrap().push(Fault::Pending { polls: 0 });
+    *waiting.ca.poll_errors.lock().unwrap() = errors();
+    let client = waiting.client();
+    client.certificate(&request(&waiting, &client));
+    assert_eq!((waiting.ca.asks.load(Ordering::SeqCst), waiting.ca.certificates()), (1, 1));
+    assert!(waiting.notifier.failures.lock().unwrap().is_empty());
 }
 
 #[test]

@@ -144,6 +144,8 @@ pub struct TestCa {
     pub refuse_revocation: AtomicU32,
     pub held: Mutex<HashMap<[u8; 32], Held>>,
     pub polls: AtomicU32,
+    /// What `status` fails with next, the last first.
+    pub poll_errors: Mutex<Vec<PortError>>,
     /// Answers `lookup`.
     pub looks_up: AtomicBool,
     /// Gives a CRL.
@@ -176,6 +178,7 @@ impl TestCa {
             refuse_revocation: AtomicU32::new(0),
             held: Mutex::default(),
             polls: AtomicU32::new(0),
+            poll_errors: Mutex::default(),
             looks_up: AtomicBool::new(false),
             gives_crl: AtomicBool::new(false),
         }
@@ -264,6 +267,9 @@ impl CertificateAuthority for TestCa {
     async fn status(&self, request: StatusRequest<'_>) -> Result<IssueAnswer, PortError> {
         self.polls.fetch_add(1, Ordering::SeqCst);
         assert_eq!(request.poll_id, "held");
+        if let Some(error) = self.poll_errors.lock().unwrap().pop() {
+            return Err(error);
+        }
         let held = {
             let mut all = self.held.lock().unwrap();
             let held = all.get_mut(request.key.as_bytes()).unwrap();
