@@ -143,15 +143,13 @@ impl<'a> Enrolment<'a> {
         let latest_key = RowKey { kind: RowKind::ScepTransactionId, key: latest_key };
         let latest = Latest { transaction: key, signer_key, nonce, message };
         let lock = inner.locks.of(key);
-        let outcome = match inner.within(self.deadline, &self.subject.clone(), async { Ok(lock.lock().await) }).await {
+        match inner.within(self.deadline, &self.subject.clone(), async { Ok(lock.turn().await) }).await {
             Ok(_turn) => {
                 let input = self.look_up(latest_key, latest).await;
                 self.transact(input).await
             }
             Err(_) => Outcome::TryLater { reason: "The same request is still being worked on." },
-        };
-        inner.locks.forget(key, lock);
-        outcome
+        }
     }
 
     /// Goes on with a stored transaction, for a poll. Absent when the row does not open.
@@ -170,7 +168,7 @@ impl<'a> Enrolment<'a> {
         let mut enrolment = Self::with(inner, authority, csr, record.copy(), subject, deadline);
         enrolment.row_key = row.key;
         let lock = inner.locks.of(key);
-        let outcome = match inner.within(deadline, &enrolment.subject.clone(), async { Ok(lock.lock().await) }).await {
+        match inner.within(deadline, &enrolment.subject.clone(), async { Ok(lock.turn().await) }).await {
             Ok(_turn) => {
                 // Read again: it may have ended while this waited for its turn.
                 let input = match enrolment.load(vec![row.key]).await {
@@ -183,9 +181,7 @@ impl<'a> Enrolment<'a> {
                 enrolment.transact(input).await
             }
             Err(_) => Outcome::TryLater { reason: "The same request is still being worked on." },
-        };
-        inner.locks.forget(key, lock);
-        outcome
+        }
     }
 
     async fn transact(&mut self, mut input: Input) -> Outcome {

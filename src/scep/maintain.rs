@@ -102,6 +102,12 @@ impl Inner {
             return;
         };
         let subject = Subject { scope: record.scope.clone(), delivery: row.delivery };
+        // A client that has come back at last is served first.
+        let lock = self.locks.of(row.key.key);
+        let Some(_turn) = lock.try_turn() else { return };
+        if row.key.kind == RowKind::ScepTransaction && !self.is_unchanged(&row, &subject).await {
+            return;
+        }
         let row = match row.key.kind {
             RowKind::Notification => self.retry_notification(row, &record, &subject, now, done).await,
             RowKind::Orphan => self.retry_revocation(row, &record, &subject, now, done).await,
@@ -111,6 +117,12 @@ impl Inner {
         if let Err(error) = stored {
             self.journal_failed(&subject, &error);
         }
+    }
+
+    /// Whether the row is still as it was claimed.
+    async fn is_unchanged(&self, row: &Row, subject: &Subject) -> bool {
+        let loaded = self.within(self.soon(), subject, self.journal.load(LoadRequest::Keys(vec![row.key]))).await;
+        loaded.is_ok_and(|rows| rows.first().is_some_and(|stored| stored.version == row.version))
     }
 
     fn later(&self, mut row: Row, now: Timestamp) -> Row {

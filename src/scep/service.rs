@@ -445,16 +445,37 @@ impl Inner {
 pub(super) struct KeyLocks(Mutex<HashMap<IdempotencyKey, Arc<futures_util::lock::Mutex<()>>>>);
 
 impl KeyLocks {
-    pub(super) fn of(&self, key: IdempotencyKey) -> Arc<futures_util::lock::Mutex<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+    pub(super) fn of(&self, key: IdempotencyKey) -> KeyLock<'_> {
+        let lock = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        KeyLock { locks: self, key, lock }
+    }
+}
+
+/// The lock of one transaction; forgotten with its last holder, also one that was dropped or panicked.
+pub(super) struct KeyLock<'a> {
+    locks: &'a KeyLocks,
+    key: IdempotencyKey,
+    lock: Arc<futures_util::lock::Mutex<()>>,
+}
+
+impl KeyLock<'_> {
+    /// Waits for its turn.
+    pub(super) async fn turn(&self) -> futures_util::lock::MutexGuard<'_, ()> {
+        self.lock.lock().await
     }
 
-    /// Forgets the lock unless others wait for it. Call it with the last use of `lock` behind it.
-    pub(super) fn forget(&self, key: IdempotencyKey, lock: Arc<futures_util::lock::Mutex<()>>) {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The map's own, and the caller's.
-        if Arc::strong_count(&lock) <= 2 {
-            locks.remove(&key);
+    /// Its turn, when nobody else has it.
+    pub(super) fn try_turn(&self) -> Option<futures_util::lock::MutexGuard<'_, ()>> {
+        self.lock.try_lock()
+    }
+}
+
+impl Drop for KeyLock<'_> {
+    fn drop(&mut self) {
+        let mut locks = self.locks.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map's own, and this one.
+        if Arc::strong_count(&self.lock) <= 2 {
+            locks.remove(&self.key);
         }
     }
 }
@@ -465,5 +486,28 @@ impl From<OffloadError> for OpenError {
             OffloadError::Busy => Self::Busy,
             OffloadError::Panicked => Self::Bad,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_are_forgotten_with_their_last_holder_even_one_that_is_dropped_while_it_waits() {
+        let locks = KeyLocks::default();
+        let key = IdempotencyKey::new([1; 32]);
+        let first = locks.of(key);
+        let turn = first.try_turn().unwrap();
+        {
+            let second = locks.of(key);
+            assert!(second.try_turn().is_none());
+            let mut waiting = pin!(second.turn());
+            assert!(waiting.as_mut().now_or_never().is_none());
+        }
+        assert_eq!(locks.0.lock().unwrap().len(), 1, "the first still has it");
+        drop(turn);
+        drop(first);
+        assert!(locks.0.lock().unwrap().is_empty());
     }
 }

@@ -257,6 +257,8 @@ impl Transaction {
             (At::CommittingOrphan, _) => self.go(At::Withholding, Action::Revoke),
             (At::SpoolingSuccess, Input::Spooled) => self.release(Notified::Later),
             (At::SpoolingSuccess, _) => self.release(Notified::No),
+            // Somebody else goes on with the row, and may revoke the certificate.
+            (At::CommittingReleased { .. }, Input::Conflict) => self.finish(Ending::TryLater),
             // The certificate is valid and the service knows of it, or will: a journal that fails now must not take it from the client.
             (At::CommittingReleased { notified }, _) => self.finish(Ending::Released { notified, repeated: self.repeated }),
             (At::Withholding, _) => self.go(At::CommittingWithheld, Action::Commit(RowState::Failed)),
@@ -419,6 +421,14 @@ mod tests {
         }
         let spool = run(SPOOL, &[&issued[..], &[failed, Input::Spooled, Input::Committed]].concat());
         assert_eq!(spool[6..8], [Action::SpoolSuccess, Action::Commit(RowState::Acknowledged)]);
+    }
+
+    #[test]
+    fn what_another_instance_has_taken_over_is_not_released_and_a_failing_journal_takes_nothing_from_the_client() {
+        let notified = [NEW, Input::Accepted, Input::Committed, Input::Issued, Input::CheckPassed, Input::Committed, Input::Notified];
+        assert_eq!(run(STRICT, &[&notified[..], &[Input::Conflict]].concat())[7], Action::Finish(Ending::TryLater));
+        let released = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: false });
+        assert_eq!(run(STRICT, &[&notified[..], &[Input::JournalFailed]].concat())[7], released);
     }
 
     #[test]
