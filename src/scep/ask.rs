@@ -111,6 +111,11 @@ impl Enrolment<'_> {
         let request = FindRequest::new(self.run_key, &csr, self.csr.spki(), plan, patience);
         match inner.within(patience, &self.subject, ca.find(request)).await {
             Ok(FindAnswer::Found(issued)) => {
+                if let Some(reason) = self.is_unusable(&issued).await {
+                    self.fail(ErrorClass::Request, reason, record::E_DENIED);
+                    self.emit_issue_failure(0);
+                    return Input::NoVerdict;
+                }
                 self.took(*issued);
                 inner.emit(EventId::ScepIssuedSuccess, &self.subject, 0, |event| event.with_detail("found", "true"));
                 Input::Issued
@@ -128,6 +133,17 @@ impl Enrolment<'_> {
                 Input::NoVerdict
             }
         }
+    }
+
+    /// Why what the CA has found must not go out. Clients keep their keys, so a CA that goes by the key may find an older certificate.
+    async fn is_unusable(&self, issued: &Issued) -> Option<&'static str> {
+        if self.record.is_renewal && self.record.signer.as_deref() == Some(issued.certificate.as_ref()) {
+            return Some("The CA found the certificate that is to be renewed, and no new one.");
+        }
+        let certificate = Certificate::from_der(&issued.certificate, &self.inner.context.limits).ok()?;
+        let deadline = self.deadline.max(self.inner.soon());
+        let status = self.inner.status_of(&self.authority, &certificate, deadline, &self.subject).await;
+        matches!(status, Ok(CertificateStatus::Revoked)).then_some("The certificate that the CA found for the request has been revoked.")
     }
 
     fn took(&mut self, issued: Issued) {

@@ -146,6 +146,8 @@ pub struct TestCa {
     pub polls: AtomicU32,
     /// What `status` fails with next, the last first.
     pub poll_errors: Mutex<Vec<PortError>>,
+    /// What `find` gives, whatever is looked for.
+    pub finds: Mutex<Option<Vec<u8>>>,
     /// Answers `lookup`.
     pub looks_up: AtomicBool,
     /// Gives a CRL.
@@ -179,6 +181,7 @@ impl TestCa {
             held: Mutex::default(),
             polls: AtomicU32::new(0),
             poll_errors: Mutex::default(),
+            finds: Mutex::default(),
             looks_up: AtomicBool::new(false),
             gives_crl: AtomicBool::new(false),
         }
@@ -258,7 +261,8 @@ impl CertificateAuthority for TestCa {
     }
 
     async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError> {
-        Ok(match self.issued.lock().unwrap().get(request.key.as_bytes()) {
+        let by_key = self.finds.lock().unwrap().clone();
+        Ok(match by_key.as_ref().or(self.issued.lock().unwrap().get(request.key.as_bytes())) {
             Some(der) => FindAnswer::Found(Box::new(Issued::new(CertificateDer::from(der.clone())))),
             None => FindAnswer::Absent,
         })
