@@ -137,7 +137,7 @@ impl Enrolment<'_> {
 
     /// Why what the CA has found must not go out. Clients keep their keys, so a CA that goes by the key may find an older certificate.
     async fn is_unusable(&self, issued: &Issued) -> Option<&'static str> {
-        if self.record.is_renewal && self.record.signer.as_deref() == Some(issued.certificate.as_ref()) {
+        if self.record.renews(&issued.certificate) {
             return Some("The CA found the certificate that is to be renewed, and no new one.");
         }
         let certificate = Certificate::from_der(&issued.certificate, &self.inner.context.limits).ok()?;

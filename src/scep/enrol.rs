@@ -356,7 +356,7 @@ impl<'a> Enrolment<'a> {
         let renewed = self.record.signer.as_deref().filter(|_| self.record.is_renewal).map(CertificateDer::from);
         let started = inner.context.runtime.monotonic();
         let verdict = match &renewed {
-            Some(certificate) if inner.renewal == RenewalPolicy::CertificateSuffices => Ok(Verdict::Accepted(self.vouched_by(certificate))),
+            Some(certificate) if inner.renewal == RenewalPolicy::CertificateSuffices => Ok(self.renewed_by(certificate)),
             renewed => {
                 let csr = CertificateSigningRequestDer::from(self.record.csr.secret_bytes());
                 let request = ValidateRequest::new(&csr, &self.record.transaction_id).renewing(renewed.as_ref());
@@ -391,9 +391,17 @@ impl<'a> Enrolment<'a> {
     }
 
     /// The names of a renewal are those of the certificate; of these it vouches for the SID alone, which was granted when it was issued.
-    fn vouched_by(&self, certificate: &CertificateDer<'_>) -> Vouched {
-        let certificate = Certificate::from_der(certificate, &self.inner.context.limits).ok();
-        Vouched { sid: certificate.and_then(|certificate| crate::policy::sid_of(&certificate)), ..Vouched::default() }
+    /// Nobody has granted other usages than those that it has.
+    fn renewed_by(&self, certificate: &CertificateDer<'_>) -> Verdict {
+        let rejected = |code: &str, description: &str| Verdict::Rejected { code: code.to_owned(), description: description.to_owned() };
+        let Ok(certificate) = Certificate::from_der(certificate, &self.inner.context.limits) else {
+            return rejected("Certificate", "The certificate to be renewed cannot be read.");
+        };
+        let granted = certificate.extended_key_usage();
+        if !granted.is_empty() && !self.csr.extended_key_usage().iter().all(|usage| granted.contains(usage)) {
+            return rejected("ExtendedKeyUsage", "The CSR asks for an extendedKeyUsage that the certificate to be renewed does not have.");
+        }
+        Verdict::Accepted(Vouched { sid: crate::policy::sid_of(&certificate), ..Vouched::default() })
     }
 
     fn approve(&mut self, vouched: &Vouched) -> Input {

@@ -187,6 +187,8 @@ impl Inner {
             (Some(_), _) => Ok(Some(record.copy())),
             (None, RowState::Asked) if record.pending.is_some() => self.ask_about_pending(&row, record, subject).await,
             (None, RowState::Asked | RowState::OrphanSuspected) => match self.find_again(&row, record, subject).await {
+                // In use, and found by its key.
+                Some(FindAnswer::Found(issued)) if record.renews(&issued.certificate) => Ok(None),
                 Some(FindAnswer::Found(issued)) => Ok(Some(with_certificate(record, *issued))),
                 Some(FindAnswer::Absent) => Ok(None),
                 _ => Err("The CA cannot say whether it issued; look for a certificate that nobody has."),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use intune_connector::event::EventId;
 use intune_connector::ids::TransactionId;
 use intune_connector::message::certificate::{Certificate, CertificateBuilder};
 use intune_connector::message::csr::CsrBuilder;
@@ -78,6 +79,23 @@ fn a_renewal_needs_a_challenge_unless_the_policy_says_that_the_certificate_suffi
         let asked = lab.validator.calls.load(Ordering::SeqCst);
         assert_eq!(asked, if policy == RenewalPolicy::WithChallenge { 2 } else { 1 }, "the first enrolment and the renewal");
     }
+}
+
+#[test]
+fn a_certificate_that_suffices_is_not_renewed_for_other_usages() {
+    let lab = lab(RenewalPolicy::CertificateSuffices);
+    let (holder, certificate) = enrolled(&lab);
+    let ask_for = |usages: &[&str]| {
+        let usages: Vec<_> = usages.iter().map(|usage| usage.parse().unwrap()).collect();
+        let builder =
+            CsrBuilder::new(certificate.subject().clone(), &holder.key.spki).extended_key_usage(&usages).subject_alt_names(&names());
+        let unsigned = builder.to_be_signed(intune_connector::crypto::SignatureAlgorithm::RsaPkcs1Sha256).unwrap();
+        let client = renewer(&holder, &certificate, sign(holder.key.signing.as_ref(), unsigned));
+        outcome(&renew(&lab, MessageType::RenewalReq, &client))
+    };
+    assert_eq!(ask_for(&[oids::CLIENT_AUTH, oids::SERVER_AUTH]), REFUSED);
+    assert_eq!(lab.sink.count(EventId::ScepVerifyFailure), 1);
+    assert_eq!(ask_for(&[oids::CLIENT_AUTH]), GRANTED);
 }
 
 #[test]
