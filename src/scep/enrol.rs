@@ -18,8 +18,8 @@ use crate::message::csr::Csr;
 use crate::message::scep::FailInfo;
 use crate::policy::{PolicyError, ScepApproval};
 use crate::ports::{
-    Approved, CertificatePlan, Change, CommitAnswer, Issued, LoadRequest, PortError, Row, RowKey, RowKind, RowState, ValidateRequest,
-    Verdict, Vouched,
+    Approved, CertificatePlan, CertificateStatus, Change, CommitAnswer, Issued, LoadRequest, PortError, Row, RowKey, RowKind, RowState,
+    ValidateRequest, Verdict, Vouched,
 };
 use crate::retry::ErrorClass;
 use crate::secret::SecretBytes;
@@ -287,6 +287,16 @@ impl<'a> Enrolment<'a> {
         match inner.authority_of(&record) {
             Ok(authority) => self.authority = authority,
             Err(error) => return self.journal_failed(&error),
+        }
+        if !row.state.is_final() && record.is_renewal {
+            match inner.status_of_signer(&record, self.deadline, &self.subject).await {
+                Ok(CertificateStatus::Revoked) => {
+                    self.fail(ErrorClass::Request, "The certificate to be renewed was revoked while the request waited.", record::E_DENIED);
+                    return Input::StatusRevoked;
+                }
+                Ok(_) => {}
+                Err(error) => return self.journal_failed(&error),
+            }
         }
         if let Some(failure) = &record.failure {
             self.fail(ErrorClass::Request, &failure.description, failure.hresult);

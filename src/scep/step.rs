@@ -125,7 +125,7 @@ pub(crate) enum Ending {
     Withheld,
     /// Refused before; the client gets FAILURE again.
     RefusedBefore,
-    /// The certificate was revoked since; the client gets FAILURE.
+    /// The certificate was revoked since, or the one to be renewed; the client gets FAILURE.
     Revoked,
     /// Refused, whatever becomes of the request that it collides with.
     NotItsTurn,
@@ -214,6 +214,7 @@ impl Transaction {
             (At::Start, Input::New) => self.go(At::Validating, Action::Validate),
             (At::Start, Input::Known(stored)) => self.resume(stored),
             (At::Start, Input::NotItsTurn) => self.finish(Ending::NotItsTurn),
+            (At::Start, Input::StatusRevoked) => self.finish(Ending::Revoked),
             (At::Validating, Input::Accepted) => self.go(At::CommittingAsked, Action::Commit(RowState::Asked)),
             (At::Validating, Input::Rejected | Input::NoVerdict) => {
                 self.finish(Ending::Refused { stage: Stage::Verify, notified: Notified::NotDue })

@@ -14,7 +14,7 @@ use intune_connector::secret::SecretBytes;
 use intune_connector::time::Timestamp;
 
 use crate::scep_lab::{Client, Fault, Lab, TestCa, name, shared_key};
-use crate::{DAY, ask, outcome, read};
+use crate::{DAY, ask, enrolled, outcome, read};
 
 const PENDING: (PkiStatus, Option<FailInfo>) = (PkiStatus::Pending, None);
 const NO_MATCH: (PkiStatus, Option<FailInfo>) = (PkiStatus::Failure, Some(FailInfo::BadCertId));
@@ -192,6 +192,19 @@ fn a_ca_that_cannot_be_asked_for_a_while_still_holds_the_request() {
     client.certificate(&request(&waiting, &client));
     assert_eq!((waiting.ca.asks.load(Ordering::SeqCst), waiting.ca.certificates()), (1, 1));
     assert!(waiting.notifier.failures.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_held_renewal_of_a_certificate_that_was_revoked_meanwhile_is_not_released() {
+    let lab = Lab::with_ca(TestCa::new(shared_key(0)).that_looks_up(), polled);
+    let (mut client, certificate) = enrolled(&lab);
+    client.signer = certificate.clone();
+    client.transaction = TransactionId::try_from(b"renewal".to_vec()).unwrap();
+    lab.ca.faults.lock().unwrap().push(Fault::Pending { polls: 0 });
+    assert_eq!(outcome(&request(&lab, &client)), PENDING);
+    lab.ca.revoked.lock().unwrap().push(certificate.serial().unwrap().clone());
+    assert_eq!(outcome(&poll(&lab, &client)), (PkiStatus::Failure, Some(FailInfo::BadRequest)));
+    assert_eq!((lab.ca.polls.load(Ordering::SeqCst), lab.ca.certificates()), (0, 1));
 }
 
 #[test]
