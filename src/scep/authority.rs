@@ -244,6 +244,11 @@ impl Authorities {
         named.unwrap_or(&self.current)
     }
 
+    /// Whether requests to that certificate are known, if not opened.
+    pub(super) fn has_recipient(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.all().any(|authority| authority.decryption.der() == certificate)
+    }
+
     /// The CA of that subject and key, a former one too.
     pub(super) fn issuer_of(&self, provider: &CryptoProvider, certificate: &Certificate) -> Option<&Arc<Authority>> {
         self.all().find(|authority| {
@@ -255,6 +260,16 @@ impl Authorities {
     /// The CA of that name.
     pub(super) fn named(&self, name: &CaName) -> Option<&Arc<Authority>> {
         self.all().find(|authority| authority.issuer.name == *name)
+    }
+
+    fn with_former(&self, former: Vec<Arc<Authority>>) -> Self {
+        Self {
+            current: self.current.clone(),
+            next: self.next.clone(),
+            former,
+            ca_certificates: self.ca_certificates.clone(),
+            next_ca_certificates: self.next_ca_certificates.clone(),
+        }
     }
 
     /// With another RA before the current CA, or another chain above it. A replaced RA opens requests for some time.
@@ -300,6 +315,18 @@ impl Inner {
             if same_ca { Ok(authorities.with_current(current, now, &self.persistence, self.ca_certificates)) } else { Err(()) }
         };
         self.change_authorities(change).is_ok()
+    }
+
+    /// Opens requests to that RA as well, for as long as clients may go by it.
+    pub(super) fn add_former(&self, authority: Authority) {
+        let until = self.now().saturating_add(self.persistence.cached_certificates);
+        let change = |authorities: &Authorities| {
+            let mut former = authorities.former.clone();
+            former.push(Arc::new(Authority { opens_until: Some(until), ..authority }));
+            former.truncate(FORMER);
+            Ok::<_, core::convert::Infallible>(authorities.with_former(former))
+        };
+        let Ok(()) = self.change_authorities(change);
     }
 
     /// Takes over what the CA now answers as its chain; a CA that does not answer changes nothing.

@@ -146,6 +146,8 @@ pub struct TestCa {
     pub polls: AtomicU32,
     /// What `status` fails with next, the last first.
     pub poll_errors: Mutex<Vec<PortError>>,
+    /// No certificate ends later.
+    pub ends: Mutex<Option<Timestamp>>,
     /// What `find` gives, whatever is looked for.
     pub finds: Mutex<Option<Vec<u8>>>,
     /// Answers `lookup`.
@@ -181,6 +183,7 @@ impl TestCa {
             held: Mutex::default(),
             polls: AtomicU32::new(0),
             poll_errors: Mutex::default(),
+            ends: Mutex::default(),
             finds: Mutex::default(),
             looks_up: AtomicBool::new(false),
             gives_crl: AtomicBool::new(false),
@@ -199,7 +202,8 @@ impl TestCa {
             let builder = if plan.extended_key_usage.is_empty() { builder } else { builder.extended_key_usage(&plan.extended_key_usage) };
             if plan.subject_alt_names.is_empty() { builder } else { builder.subject_alt_names(&plan.subject_alt_names) }
         };
-        let certificate = self.make(subject, spki, fill, plan.not_after);
+        let not_after = self.ends.lock().unwrap().map_or(plan.not_after, |ends| ends.min(plan.not_after));
+        let certificate = self.make(subject, spki, fill, not_after);
         self.issued.lock().unwrap().insert(key, certificate.clone());
         certificate
     }
