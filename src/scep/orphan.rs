@@ -18,14 +18,14 @@ use crate::terms::{Flow, RevocationReason};
 
 impl Enrolment<'_> {
     pub(super) async fn hand_to_revocation(&mut self) -> Input {
-        self.inner.hand_to_revocation(&self.record, self.run_key, &self.subject).await;
-        Input::HandedToRevocation
+        let handed = self.inner.hand_to_revocation(&self.record, self.run_key, &self.subject).await;
+        if handed { Input::HandedToRevocation } else { Input::JournalFailed }
     }
 }
 
 impl Inner {
-    /// Revokes a certificate that nobody may have; what cannot be revoked now is stored for `maintain`.
-    pub(super) async fn hand_to_revocation(&self, record: &Record, run_key: IdempotencyKey, subject: &Subject) {
+    /// Revokes a certificate that nobody may have; what cannot be revoked now is stored for `maintain`. Whether either was done.
+    pub(super) async fn hand_to_revocation(&self, record: &Record, run_key: IdempotencyKey, subject: &Subject) -> bool {
         let revoked = self.revoke(record, subject).await;
         self.emit(EventId::CertificateHandedToRevocation, subject, 0, |event| {
             let event = event.with_detail("revoked", if revoked.is_ok() { "true" } else { "false" });
@@ -35,7 +35,7 @@ impl Inner {
             }
         });
         if revoked.is_ok() {
-            return;
+            return true;
         }
         let (now, key) = (self.now(), RowKey { kind: RowKind::Orphan, key: run_key });
         let deadline = now.saturating_add(Duration::from_secs(10));
@@ -49,9 +49,10 @@ impl Inner {
             }
             Err(error) => Err(PortError::rejected(error.to_string())),
         };
-        if let Err(error) = stored {
-            self.journal_failed(subject, &error);
+        if let Err(error) = &stored {
+            self.journal_failed(subject, error);
         }
+        stored.is_ok()
     }
 
     pub(super) fn serial_of(&self, record: &Record) -> Option<SerialNumber> {

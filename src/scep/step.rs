@@ -242,7 +242,9 @@ impl Transaction {
             (At::Finding, _) => self.refuse(Stage::Issue, RowState::OrphanSuspected),
             (At::Checking, Input::CheckPassed) => self.go(At::CommittingIssued, Action::Commit(RowState::Issued)),
             (At::Checking, _) => self.go(At::RevokingBadCertificate, Action::Revoke),
-            (At::RevokingBadCertificate, _) => self.refuse(Stage::Check, RowState::Failed),
+            (At::RevokingBadCertificate, Input::HandedToRevocation) => self.refuse(Stage::Check, RowState::Failed),
+            // Left to whoever clears away.
+            (At::RevokingBadCertificate, _) => self.refuse(Stage::Check, RowState::OrphanSuspected),
             // That it is issued could not be stored. The row says *asked*: whoever comes next finds the certificate at the CA.
             (At::CommittingIssued, Input::JournalFailed | Input::Conflict) => self.finish(Ending::TryLater),
             (At::CommittingIssued, Input::Committed) => self.notify_success(),
@@ -262,7 +264,8 @@ impl Transaction {
             (At::CommittingReleased { .. }, Input::Conflict) => self.finish(Ending::TryLater),
             // The certificate is valid and the service knows of it, or will: a journal that fails now must not take it from the client.
             (At::CommittingReleased { notified }, _) => self.finish(Ending::Released { notified, repeated: self.repeated }),
-            (At::Withholding, _) => self.go(At::CommittingWithheld, Action::Commit(RowState::Failed)),
+            (At::Withholding, Input::HandedToRevocation) => self.go(At::CommittingWithheld, Action::Commit(RowState::Failed)),
+            (At::Withholding, _) => self.finish(Ending::Withheld),
             (At::CommittingWithheld, _) => self.finish(Ending::Withheld),
             (At::NotifyingFailure { stage, after }, Input::Notified) => self.refused(stage, after, Notified::Yes),
             (At::NotifyingFailure { stage, after }, Input::NotNotified { again }) => match self.rules.notification {

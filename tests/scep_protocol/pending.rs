@@ -8,7 +8,7 @@ use intune_connector::adapters::{CallbackValidator, VolatileJournal};
 use intune_connector::event::EventId;
 use intune_connector::ids::TransactionId;
 use intune_connector::message::scep::{FailInfo, IssuerAndSubject, MessageType, PkiStatus, ScepResponse};
-use intune_connector::ports::{PortError, Verdict, Vouched};
+use intune_connector::ports::{PortError, RowKind, Verdict, Vouched};
 use intune_connector::scep::{NotificationPolicy, PendingPolicy, Persistence, Service, ServiceBuilder};
 use intune_connector::secret::SecretBytes;
 use intune_connector::time::Timestamp;
@@ -264,6 +264,27 @@ fn a_request_that_waited_too_long_is_given_up_and_what_the_ca_issued_is_revoked(
         assert_eq!((lab.sink.count(EventId::ScepRequestIssuedFailure), lab.sink.count(state)), (1, 1), "{:?}", lab.codes());
         assert_eq!(lab.ca.revoked.lock().unwrap().len(), revoked);
     }
+}
+
+#[test]
+fn what_the_ca_issued_too_late_is_revoked_once_ca_and_journal_are_back() {
+    let lab = lab(0);
+    let client = lab.client();
+    assert_eq!(outcome(&request(&lab, &client)), PENDING);
+    let _ = lab.sink.take();
+    let maintain = |days: u32| lab.runtime.block_on(lab.service.maintain(Timestamp::system_now().saturating_add(days * DAY)));
+    lab.ca.poll_errors.lock().unwrap().push(PortError::transient("the CA is away"));
+    maintain(8);
+    assert_eq!((lab.sink.count(EventId::ScepRequestIssuedFailure), lab.sink.count(EventId::AnswerLost)), (1, 0));
+    // Neither revoked nor on the list of orphans.
+    lab.ca.refuse_revocation.store(1, Ordering::SeqCst);
+    *lab.journal.refuse.lock().unwrap() = Some(RowKind::Orphan);
+    maintain(9);
+    assert!(lab.ca.certificates() == 1 && lab.ca.revoked.lock().unwrap().is_empty());
+    *lab.journal.refuse.lock().unwrap() = None;
+    maintain(10);
+    assert_eq!(lab.ca.revoked.lock().unwrap().len(), 1);
+    assert_eq!(lab.sink.count(EventId::ScepRequestIssuedFailure), 1, "told once");
 }
 
 #[test]
