@@ -249,6 +249,11 @@ impl Authorities {
         self.all().any(|authority| authority.decryption.der() == certificate)
     }
 
+    /// Whether that certificate has a key of an RA, a former one too: it is no client's.
+    pub(super) fn is_ra(&self, certificate: &Certificate) -> bool {
+        self.all().flat_map(|authority| [&authority.signing, &authority.decryption]).any(|own| own.spki() == certificate.spki())
+    }
+
     /// The CA of that subject and key, a former one too.
     pub(super) fn issuer_of(&self, provider: &CryptoProvider, certificate: &Certificate) -> Option<&Arc<Authority>> {
         self.all().find(|authority| {
@@ -399,7 +404,8 @@ impl Service {
     }
 
     /// Makes the announced CA the current one. Requests to the former one are opened, and served by it, until cached answers to GetCACert
-    /// have aged out ([`Persistence::cached_certificates`]); its certificates are renewed by the new one.
+    /// have aged out ([`Persistence::cached_certificates`]); its certificates are renewed by the new one. Not remembered over a restart: to
+    /// know the former CA then, build the service with it, announce the next one and roll over again.
     ///
     /// # Errors
     /// [`RolloverError::NoNextCa`].

@@ -50,7 +50,7 @@ impl Inner {
         if !certificate.is_valid_at(self.now()) {
             return Err(NotServed::new(ErrorClass::Request, "The signer's certificate has ended, or is not valid yet."));
         }
-        let is_ra = [&authority.signing, &authority.decryption].into_iter().any(|own| own.spki() == certificate.spki());
+        let is_ra = self.authorities().is_ra(certificate);
         if certificate.is_ca() || is_ra || !certificate.unknown_critical_extensions().is_empty() {
             return Err(NotServed::new(ErrorClass::Request, "The signer's certificate is not a client's."));
         }

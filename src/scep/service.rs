@@ -257,9 +257,7 @@ impl Inner {
             return (Outcome::refused(Stage::Verify, FailInfo::BadAlg, ErrorClass::Unsupported, reason), None);
         }
         if self.nonces.is_reused(incoming.nonce(), &digest, self.now()) {
-            let reason = "The senderNonce was used by another message.";
-            self.emit(EventId::RequestConflict, &subject, 0, |event| event.with_message(reason));
-            return (Outcome::refused(Stage::Verify, FailInfo::BadRequest, ErrorClass::Request, reason), None);
+            return (self.nonce_reused(&subject), None);
         }
         match incoming.message_type() {
             MessageType::CertPoll => self.poll(&incoming, subject, deadline).await,
@@ -301,8 +299,16 @@ impl Inner {
             return refused(FailInfo::BadAlg, ErrorClass::Unsupported, "The digest under the CSR's own signature is not allowed.");
         }
         let nonce = *verified.nonce.as_bytes();
-        self.nonces.remember(nonce, &digest, self.now());
+        if !self.nonces.remember(nonce, &digest, self.now()) {
+            return self.nonce_reused(&subject);
+        }
         Enrolment::new(self, authority, verified, subject, deadline).run(nonce, digest).await
+    }
+
+    fn nonce_reused(&self, subject: &Subject) -> Outcome {
+        let reason = "The senderNonce was used by another message.";
+        self.emit(EventId::RequestConflict, subject, 0, |event| event.with_message(reason));
+        Outcome::refused(Stage::Verify, FailInfo::BadRequest, ErrorClass::Request, reason)
     }
 
     /// Decrypts the envelope, and does the CPU work that follows in the same go. One error for everything that is wrong inside.
