@@ -13,7 +13,7 @@ use super::step::Input;
 use crate::event::EventId;
 use crate::message::certificate::Certificate;
 use crate::message::crl::Crl;
-use crate::policy::post_issue::{self, Expected};
+use crate::policy::post_issue::{self, Expected, Tolerance};
 use crate::ports::{
     CertificateStatus, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, LookupAnswer, LookupRequest, PortError, PortErrorKind,
     StatusRequest,
@@ -158,11 +158,15 @@ impl Enrolment<'_> {
         let (Some(issued), Some(plan)) = (self.issued.clone(), self.plan.clone()) else { return Input::CheckFailed };
         let (public_key, now) = (self.csr.spki().to_vec(), inner.now());
         let (provider, limits, authority) = (inner.context.provider.clone(), inner.context.limits.clone(), self.authority.clone());
+        // A CA that held the request counts the validity from its approval.
+        let waited = self.started().map_or(Duration::ZERO, |started| now.since(started));
+        let mut tolerance = Tolerance::default();
+        tolerance.not_after = tolerance.not_after.saturating_add(waited);
         let work = move || {
             let mut chain = issued.chain;
             chain.extend(authority.chain.iter().cloned());
             // The CA that is configured is the anchor, whether or not its own root is known.
-            let expected = Expected::new(&plan, &public_key, authority.chain.get(..1).unwrap_or_default(), now);
+            let expected = Expected::new(&plan, &public_key, authority.chain.get(..1).unwrap_or_default(), now).with_tolerance(tolerance);
             post_issue::check(&provider, &limits, &issued.certificate, &chain, &expected).map(drop)
         };
         let reason = match inner.context.offload(work).await {

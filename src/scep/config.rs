@@ -185,7 +185,8 @@ pub struct Persistence {
     pub backoff_base: Duration,
     /// No backoff of stored notifications is longer. Default 2 h.
     pub backoff_cap: Duration,
-    /// How long the same CSR in the same transaction gets the same answer. Default 24 h. Shorter than the time between two enrolments with
+    /// How long the same CSR in the same transaction gets the same answer, from its begin, or from the first release of its certificate.
+    /// Default 24 h. Shorter than the time between two enrolments with
     /// the same key, or a renewal would get the old certificate.
     pub replay_window: Duration,
     /// How long finished rows stay in the journal, also those of others that share it. Default 7 days.

@@ -152,7 +152,7 @@ impl<'a> Enrolment<'a> {
         }
     }
 
-    /// Goes on with a stored transaction, for a poll. Absent when the row does not open.
+    /// Goes on with a stored transaction, for a poll.
     pub(super) async fn resume(
         inner: &'a Inner,
         authority: Arc<Authority>,
@@ -487,6 +487,11 @@ impl<'a> Enrolment<'a> {
             Ok(_) => Input::Conflict,
             Err(error) => self.journal_failed(error),
         }
+    }
+
+    /// When the transaction began.
+    pub(super) fn started(&self) -> Option<Timestamp> {
+        self.row.as_ref().map(|row| row.created)
     }
 
     pub(super) fn fail(&mut self, class: ErrorClass, reason: &str, hresult: i32) {

@@ -1,14 +1,16 @@
 //! Requests that the CA holds for approval.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use intune_connector::adapters::{CallbackValidator, VolatileJournal};
+use intune_connector::adapters::{CallbackValidator, StdRuntime, VolatileJournal};
 use intune_connector::event::EventId;
 use intune_connector::ids::TransactionId;
 use intune_connector::message::scep::{FailInfo, IssuerAndSubject, MessageType, PkiStatus, ScepResponse};
-use intune_connector::ports::{PortError, RowKind, Verdict, Vouched};
+use intune_connector::ports::{Busy, PortError, RowKind, Runtime, Verdict, Vouched};
 use intune_connector::scep::{NotificationPolicy, PendingPolicy, Persistence, Service, ServiceBuilder};
 use intune_connector::secret::SecretBytes;
 use intune_connector::time::Timestamp;
@@ -249,6 +251,47 @@ fn a_held_request_survives_a_restart_of_the_service() {
     let reply = client.reply(&handle(&restarted, message), &to, &lab.ra);
     assert_eq!(client.certificate(&reply).subject().to_string(), "CN=device-1");
     assert_eq!((lab.ca.asks.load(Ordering::SeqCst), lab.ca.certificates()), (1, 1));
+}
+
+/// A clock that is ahead.
+#[derive(Debug)]
+struct Later(Arc<StdRuntime>, Duration);
+
+impl Runtime for Later {
+    fn now(&self) -> Timestamp {
+        self.0.now().saturating_add(self.1)
+    }
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.sleep(duration)
+    }
+    fn offload(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), Busy> {
+        self.0.offload(job)
+    }
+}
+
+#[test]
+fn the_validity_of_a_held_certificate_may_be_counted_from_its_approval_and_no_later() {
+    for (longer, expected) in [(3, PkiStatus::Success), (5, PkiStatus::Failure)] {
+        let lab = lab(0);
+        let client = lab.client();
+        let journal = Arc::new(VolatileJournal::new());
+        let builder = || polled(lab.builder(journal.clone())).sealing_key(SecretBytes::copy_from(&[7; 32]));
+        let first = lab.runtime.block_on(builder().build()).unwrap();
+        let post = |service: &Service, message: Vec<u8>| {
+            lab.runtime.block_on(service.handle(intune_connector::scep::Request::post("operation=PKIOperation", message)))
+        };
+        let (message, to) = client.message(&lab.ra);
+        assert_eq!(outcome(&client.reply(&post(&first, message.clone()), &to, &lab.ra)), PENDING);
+        *lab.ca.longer.lock().unwrap() = longer * DAY;
+        let later = builder().runtime(Arc::new(Later(lab.runtime.clone(), 3 * DAY)));
+        let later = lab.runtime.block_on(later.build()).unwrap();
+        let reply = client.reply(&post(&later, message), &to, &lab.ra);
+        assert_eq!(reply.status(), expected, "{longer}");
+        assert_eq!(lab.ca.revoked.lock().unwrap().len(), usize::from(expected == PkiStatus::Failure));
+    }
 }
 
 #[test]

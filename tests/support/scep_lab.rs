@@ -146,6 +146,8 @@ pub struct TestCa {
     pub polls: AtomicU32,
     /// What `status` fails with next, the last first.
     pub poll_errors: Mutex<Vec<PortError>>,
+    /// Certificates end so much later than asked.
+    pub longer: Mutex<Duration>,
     /// No certificate ends later.
     pub ends: Mutex<Option<Timestamp>>,
     /// What `find` gives, whatever is looked for.
@@ -183,6 +185,7 @@ impl TestCa {
             held: Mutex::default(),
             polls: AtomicU32::new(0),
             poll_errors: Mutex::default(),
+            longer: Mutex::default(),
             ends: Mutex::default(),
             finds: Mutex::default(),
             looks_up: AtomicBool::new(false),
@@ -202,7 +205,8 @@ impl TestCa {
             let builder = if plan.extended_key_usage.is_empty() { builder } else { builder.extended_key_usage(&plan.extended_key_usage) };
             if plan.subject_alt_names.is_empty() { builder } else { builder.subject_alt_names(&plan.subject_alt_names) }
         };
-        let not_after = self.ends.lock().unwrap().map_or(plan.not_after, |ends| ends.min(plan.not_after));
+        let not_after = plan.not_after.saturating_add(*self.longer.lock().unwrap());
+        let not_after = self.ends.lock().unwrap().map_or(not_after, |ends| ends.min(not_after));
         let certificate = self.make(subject, spki, fill, not_after);
         self.issued.lock().unwrap().insert(key, certificate.clone());
         certificate
