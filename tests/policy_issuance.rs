@@ -159,6 +159,25 @@ fn nothing_is_allowed_until_it_is_named() {
 }
 
 #[test]
+fn names_and_usages_are_bounded_whatever_is_allowed() {
+    for policy in [policy().subject_rule(SubjectRule::AnyName), IssuancePolicy::dangerous_allow_any_identity()] {
+        let rule_with = |edit: &dyn Fn(&mut PkcsRequest)| {
+            let mut request = request();
+            edit(&mut request);
+            rule_of(&policy, &request)
+        };
+        assert_eq!(rule_with(&|request| request.subject = format!("CN={},O=Contoso", "j".repeat(4_000))), None);
+        assert_eq!(rule_with(&|request| request.subject = format!("CN={},O=Contoso", "j".repeat(4_096))), Some(Rule::Subject));
+        assert_eq!(rule_with(&|request| request.subject = "CN=jane,".repeat(400) + "O=Contoso"), Some(Rule::Subject));
+        let usages = |count| move |request: &mut PkcsRequest| request.extended_key_usage = vec![oid(oids::CLIENT_AUTH); count];
+        assert_eq!(rule_with(&usages(32)), None);
+        assert_eq!(rule_with(&usages(33)), Some(Rule::ExtendedKeyUsage));
+        let name = |number| SubjectAltName::Dns(format!("pc{number}.corp.contoso.com"));
+        assert_eq!(rule_with(&|request| request.subject_alt_names = (0..33).map(name).collect()), Some(Rule::AltNameSyntax));
+    }
+}
+
+#[test]
 fn privileged_usages_and_built_in_sids_pass_only_when_named_one_by_one() {
     let open = IssuancePolicy::dangerous_allow_any_identity();
     for usage in [oids::ANY_EXTENDED_KEY_USAGE, oids::CERTIFICATE_REQUEST_AGENT, oids::SMART_CARD_LOGON] {
@@ -335,6 +354,30 @@ fn a_control_character_in_the_subject_is_refused_also_where_any_name_is_allowed(
         let mut request = request();
         request.subject = "CN=\"www.contoso.com\0.evil\",O=Contoso".to_owned();
         assert_eq!(rule_of(&policy, &request), Some(Rule::Subject));
+    }
+}
+
+#[test]
+fn text_that_does_not_fit_its_string_type_is_refused_also_where_any_name_is_allowed() {
+    // A UTF8String with a zero octet that hides behind an octet of no UTF-8; an OCTET STRING, which nobody takes for text.
+    let value = |tag: u8| [&[0x30, 0x0d, 0x31, 0x0b, 0x30, 0x09, 0x06, 0x03, 0x55, 0x04, 0x03, tag, 2][..], &[0, 0xff]].concat();
+    let any = IssuancePolicy::dangerous_allow_any_identity();
+    let checked = policy().accept_names_checked_by_validator();
+    let mut vouched = Vouched::default();
+    vouched.names_checked = true;
+    for (tag, expected) in [(0x0c, Some(Rule::Subject)), (0x13, Some(Rule::Subject)), (0x1b, Some(Rule::Subject)), (0x04, None)] {
+        let provider = pki::provider();
+        let (_, signer) = pki::new_key(&provider, KeyAlgorithm::EcP256);
+        let builder = CsrBuilder::new(Name::from_der(&value(tag)).unwrap(), &signer.public_key());
+        let builder = builder.extended_key_usage(&[oid(oids::CLIENT_AUTH)]);
+        let to_be_signed = builder.to_be_signed(pki::algorithm_of(&*signer)).unwrap();
+        let signature = sign_now(&*signer, to_be_signed.algorithm(), to_be_signed.message()).unwrap();
+        let csr = Csr::from_der(&to_be_signed.finish(&signature), &Limits::default()).unwrap();
+        let approval = ScepApproval::new("ca".parse::<CaName>().unwrap(), 365 * DAY, &vouched);
+        for policy in [&any, &checked] {
+            let result = policy.approve_csr(&provider, &csr, &approval, NOW).map(|_| Vec::new());
+            assert_eq!(rule(result), expected, "{tag:#04x}");
+        }
     }
 }
 

@@ -315,11 +315,46 @@ fn a_client_that_hangs_up_does_not_stop_its_request_half_way() {
 }
 
 #[test]
-fn a_spawner_that_drops_tasks_gives_503() {
+fn a_client_that_stays_needs_no_task_and_a_spawner_that_panics_harms_nobody() {
     let lab = Lab::new(|builder| builder);
-    let server = ScepHttp::new(lab.service.clone(), drop);
-    let (head, _) = call(&server, post(pieces(b"0123")));
-    assert_eq!((head.status.as_u16(), header(&head.headers, "retry-after")), (503, "5"));
+    let mut server = ScepHttp::new(lab.service.clone(), |_| panic!("the runtime is going down"));
+    let client = lab.client();
+    let (message, _) = client.message(&lab.ra);
+    let (head, body) = call(&server, post(pieces(&message)));
+    assert!(head.status.as_u16() == 200 && body.len() > 1_500);
+    // One that hangs up meanwhile; its request is left to `maintain`.
+    let (message, _) = lab.client().message(&lab.ra);
+    let mut answer = server.call(post(pieces(&message)));
+    assert!(answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(answer);
+    assert_eq!(lab.ca.certificates(), 1);
+}
+
+#[test]
+fn refusals_say_one_of_a_few_sentences_and_nothing_of_the_inside() {
+    let lab = Lab::new(|builder| builder.admission(Admission::default().with_max_message(4_096)));
+    let plain = server(&lab).without_rate_limit().body_deadline(Duration::from_millis(20));
+    let limited = server(&lab).rate_limit(RateLimit::new(Duration::from_secs(3_600), 1));
+    let full = server(&lab).without_rate_limit().bodies(0);
+    assert_eq!(status(&limited, post(pieces(b"0123"))), 400);
+    let get = |query: &str| request(Method::GET, &format!("/scep?{query}"), pieces(b""));
+    let stalled = |of: &[u8]| post(Pieces { end: End::Stalls, ..pieces(of) });
+    for (server, request, status, sentence) in [
+        (&plain, post(pieces(b"0123")), 400, "the message is not a SCEP request\n"),
+        (&plain, post(Pieces { end: End::Breaks, ..pieces(b"0123") }), 400, "the message is not complete\n"),
+        (&plain, stalled(b"0123"), 408, "the message took too long to arrive\n"),
+        (&plain, stalled(&[0x30; 4_097]), 413, "the message is too long\n"),
+        (&plain, get("operation=PKIOperation&message=%3Cscript%3E"), 400, "the message is not base64\n"),
+        (&plain, get("operation=%3Cscript%3E"), 404, "unknown or missing operation\n"),
+        (&plain, request(Method::PUT, "/scep?operation=PKIOperation", pieces(b"")), 405, "SCEP uses GET and POST\n"),
+        (&limited, post(pieces(b"0123")), 429, "too many requests from this address, try again later\n"),
+        (&full, post(pieces(b"0123")), 503, "the server is busy, try again later\n"),
+    ] {
+        let (head, body) = call(server, request);
+        assert_eq!((head.status.as_u16(), String::from_utf8(body).unwrap().as_str()), (status, sentence));
+        assert_eq!(header(&head.headers, "content-type"), "text/plain");
+        assert!(!head.headers.contains_key("server"));
+    }
 }
 
 #[test]

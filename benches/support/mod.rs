@@ -91,12 +91,15 @@ pub enum Kind {
     Import,
     /// The same; the PFX too.
     ImportPfx,
-    /// A PKCSReq of an RSA-2048 client, answered.
+    /// A PKCSReq of an RSA-2048 client, answered; the CA's key is P-256, the RA's RSA-2048.
     Scep,
+    /// The same with an RSA-2048 CA.
+    ScepRsaCa,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [Self::PkcsEcP256, Self::PkcsRsa2048, Self::Recrypt, Self::Import, Self::ImportPfx, Self::Scep];
+    pub const ALL: [Self; 7] =
+        [Self::PkcsEcP256, Self::PkcsRsa2048, Self::Recrypt, Self::Import, Self::ImportPfx, Self::Scep, Self::ScepRsaCa];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -105,7 +108,8 @@ impl Kind {
             Self::Recrypt => "PKCS recrypt",
             Self::Import => "PKCS import, password",
             Self::ImportPfx => "PKCS import, PFX",
-            Self::Scep => "SCEP PKCSReq",
+            Self::Scep => "SCEP PKCSReq, P-256 CA",
+            Self::ScepRsaCa => "SCEP PKCSReq, RSA-2048 CA",
         }
     }
 }
@@ -154,8 +158,9 @@ impl World {
             _ => plain.clone(),
         };
         let provider = record(&below);
+        let ca_key = if kind == Kind::ScepRsaCa { KeyAlgorithm::Rsa2048 } else { KeyAlgorithm::EcP256 };
         let ca_name: CaName = "Bench CA".parse().unwrap();
-        let ca = Arc::new(LocalCa::new(provider.clone(), ca_name.clone(), KeyAlgorithm::EcP256).unwrap());
+        let ca = Arc::new(LocalCa::new(provider.clone(), ca_name.clone(), ca_key).unwrap());
         let party = |name: &str| {
             let key = key();
             let public_key = plain.signing_keys().unwrap().load(&key).unwrap().public_key();
@@ -172,7 +177,7 @@ impl World {
     /// So many requests, and a new server with an empty journal.
     pub fn prepare(&self, requests: usize) -> Round {
         let server = match self.kind {
-            Kind::Scep => self.scep(requests),
+            Kind::Scep | Kind::ScepRsaCa => self.scep(requests),
             _ => self.connector(requests),
         };
         Round { runtime: self.runtime.clone(), server, requests }

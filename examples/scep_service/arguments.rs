@@ -15,7 +15,7 @@ usage: scep_service --listen ADDR --challenge SECRET --ca rsa|ec --dir DIR [opti
   --ra                        an RSA RA in front of an RSA CA; with --ca ec there always is one, without it an RSA CA serves SCEP itself
   --pending SECONDS           the CA holds each request that long, and clients poll
   --renewal-without-challenge clients that sign with a certificate of this CA need no challenge
-  --legacy                    3DES and SHA-1 too, for old devices
+  --legacy                    3DES and SHA-1 too, for old devices; and single DES from clients that know no SHA-2 (micromdm's scepclient)
   --tls                       HTTPS, with a server certificate of the example's CA
   --tls-cert FILE             HTTPS, with this certificate chain (PEM) and
   --tls-key FILE              this private key (PEM)

@@ -40,7 +40,8 @@ pub fn lines(url: &str, dir: &Path, arguments: &Arguments) -> String {
     line(format!("openssl verify -CAfile {ca} -crl_check -CRLfile {crl} strongswan.pem"));
 
     line(
-        "\n# micromdm scepclient (package scep). 2.1.0 encrypts by single DES, which RFC 8894 forbids: it gets failInfo badAlg".to_owned(),
+        "\n# micromdm scepclient (package scep). 2.1.0 knows single DES and SHA-1 alone: it needs --legacy, and gets badAlg otherwise"
+            .to_owned(),
     );
     if !arguments.ca.is_rsa() {
         line("# (and 2.1.0 panics when the CA has an EC key)".to_owned());

@@ -105,6 +105,10 @@ pub struct NoNotification;
 
 #[async_trait]
 impl ScepNotifier for NoNotification {
+    fn tells_nobody(&self) -> bool {
+        true
+    }
+
     async fn success(&self, _: SuccessNotification<'_>) -> Result<(), PortError> {
         Ok(())
     }

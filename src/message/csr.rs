@@ -42,6 +42,8 @@ pub struct Csr {
     requested_extension_oids: Vec<Oid>,
     attribute_oids: Vec<Oid>,
     overlong_attribute: bool,
+    /// It came out of [`Csr::proven`]: its signature has verified.
+    is_proven: bool,
 }
 
 impl Csr {
@@ -92,6 +94,7 @@ impl Csr {
             overlong_attribute: parts.attributes.iter().any(|attribute| attribute.oid.is_none()),
             attribute_oids: parts.attributes.iter().filter_map(|attribute| attribute.oid.clone()).collect(),
             extensions,
+            is_proven: false,
             challenge,
             der: SecretBytes::copy_from(der),
         })
@@ -208,6 +211,11 @@ impl Csr {
     /// [`X509Error::BadSignature`]; [`X509Error::UnsupportedSignature`]; [`X509Error::MissingSlot`].
     pub fn verify_self_signature(&self, provider: &CryptoProvider) -> Result<(), X509Error> {
         verify(provider, self.signature_algorithm, self.spki(), &self.der()[self.info.clone()], &self.signature)
+    }
+
+    /// The same, unless it has been found when the request was opened.
+    pub(crate) fn ensure_possession(&self, provider: &CryptoProvider) -> Result<(), X509Error> {
+        if self.is_proven { Ok(()) } else { self.verify_self_signature(provider) }
     }
 }
 

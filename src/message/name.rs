@@ -121,6 +121,16 @@ impl Name {
         self.rdns.iter().flatten().map(|attribute| (attribute.oid.as_ref(), attribute.text.as_deref()))
     }
 
+    /// Whether a value is of a string type that its octets do not fit, or of one that is not read here. What others read in it is not known.
+    pub(crate) fn has_unreadable_text(&self) -> bool {
+        let is_string = |attribute: &Attribute| {
+            let identifier = self.der.get(attribute.raw.start).copied().unwrap_or(0);
+            // UTF8String, NumericString to IA5String, GraphicString to UniversalString, BMPString; in pieces as well.
+            matches!(identifier & !0x20, 0x0c | 0x12..=0x16 | 0x19..=0x1c | 0x1e)
+        };
+        self.rdns.iter().flatten().any(|attribute| attribute.text.is_none() && is_string(attribute))
+    }
+
     /// Whether both are the same name: string types, letter case and white space at the ends and in multiples do not matter
     /// (RFC 5280 section 7.1, with lower-casing in place of stringprep). The order of RDNs matters, that within an RDN does not.
     #[must_use]

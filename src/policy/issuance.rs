@@ -23,6 +23,8 @@ const MAX_VALIDITY: Duration = Duration::from_secs(731 * 86_400);
 const APPROVAL_LIFETIME: Duration = Duration::from_secs(600);
 /// Usages with which a holder acts for others; allowed only when named one by one.
 const PRIVILEGED_USAGES: [&str; 3] = [oids::ANY_EXTENDED_KEY_USAGE, oids::CERTIFICATE_REQUEST_AGENT, oids::SMART_CARD_LOGON];
+/// Most extended key usages in a certificate, repeated ones counted; Intune profiles have a handful.
+const USAGES: usize = 32;
 
 /// What the plan can say, and basicConstraints and subjectKeyIdentifier, which choose nothing.
 const OWN_EXTENSIONS: [&str; 7] =
@@ -31,8 +33,8 @@ const OWN_EXTENSIONS: [&str; 7] =
 /// What may stand in the certificates that the connector has issued.
 ///
 /// Refuses everything that is not allowed. Without it, whoever can put requests into the queue becomes any user: the CA trusts the
-/// connector to name subjects (AD CS: *Supply in the request*). Never allowed, by any setting: CA certificates, and the key usages
-/// keyCertSign and cRLSign.
+/// connector to name subjects (AD CS: *Supply in the request*). Never allowed, by any setting: CA certificates, the key usages
+/// keyCertSign and cRLSign, subjects of more than 4,096 bytes, and more than 32 alternative names or extended key usages.
 #[derive(Debug, Clone)]
 pub struct IssuancePolicy {
     pub(super) any_identity: bool,
@@ -269,6 +271,10 @@ impl IssuancePolicy {
             let reason = "no extendedKeyUsage is asked for, which means any usage; name the usages in the profile".to_owned();
             return refuse(Rule::ExtendedKeyUsage, reason);
         }
+        if plan.extended_key_usage.len() > USAGES {
+            let reason = format!("there are {} extendedKeyUsages; at most {USAGES} are allowed", plan.extended_key_usage.len());
+            return refuse(Rule::ExtendedKeyUsage, reason);
+        }
         for usage in &plan.extended_key_usage {
             let free = self.any_identity && !PRIVILEGED_USAGES.contains(&usage.as_str());
             if !free && !self.usages.contains(usage) {
@@ -335,7 +341,7 @@ pub(super) fn mint(
     now: Timestamp,
 ) -> Result<Approved, PolicyError> {
     check_csr(csr, plan)?;
-    csr.verify_self_signature(provider)
+    csr.ensure_possession(provider)
         .map_err(|error| PolicyRefusal::new(Rule::CsrMismatch, format!("the CSR's own signature does not verify: {error}")))?;
     let sha256 = |bytes: &[u8]| -> Result<[u8; 32], PolicyError> {
         let mut out = [0; 32];

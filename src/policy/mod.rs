@@ -59,7 +59,7 @@ rules! {
     Template "template";
     /// The subject cannot be read.
     SubjectSyntax "subject-syntax";
-    /// The subject holds something that is not bound to the request.
+    /// The subject holds something that is not bound to the request, or is too long.
     Subject "subject";
     /// A name in the subjectAltName is malformed.
     AltNameSyntax "alt-name-syntax";
@@ -81,7 +81,7 @@ rules! {
     SidDomain "sid-domain";
     /// The SID is that of a built-in account (RID under 1000) that is not named.
     BuiltInSid "built-in-sid";
-    /// An extendedKeyUsage is not allowed, or there is none, which means any.
+    /// An extendedKeyUsage is not allowed, or there is none, which means any, or there are too many.
     ExtendedKeyUsage "extended-key-usage";
     /// A keyUsage bit is never allowed.
     KeyUsage "key-usage";

@@ -160,6 +160,21 @@ pub fn check(
     chain: &[CertificateDer<'static>],
     expected: &Expected<'_>,
 ) -> Result<Checked, PostIssueError> {
+    let read = |list: &[CertificateDer<'static>]| -> Vec<Certificate> {
+        list.iter().filter_map(|der| Certificate::from_der(der, limits).ok()).collect()
+    };
+    check_with(provider, limits, certificate, &read(chain), &read(expected.roots), expected)
+}
+
+/// The same for who has read the issuers already; the roots of `expected` are not looked at.
+pub(crate) fn check_with(
+    provider: &CryptoProvider,
+    limits: &Limits,
+    certificate: &CertificateDer<'_>,
+    chain: &[Certificate],
+    roots: &[Certificate],
+    expected: &Expected<'_>,
+) -> Result<Checked, PostIssueError> {
     let plan = expected.plan;
     let wrong = |kind, detail: String| Err(PostIssueError::Mismatch { kind, detail });
     let leaf = match Certificate::from_der(certificate, limits) {
@@ -194,12 +209,9 @@ pub fn check(
     if leaf.not_after() <= now {
         return wrong(Mismatch::Expired, leaf.not_after().to_string());
     }
-    let read = |list: &[CertificateDer<'static>]| -> Vec<Certificate> {
-        list.iter().filter_map(|der| Certificate::from_der(der, limits).ok()).collect()
-    };
     // A certificate that begins within the tolerance is checked as of its begin.
     let at = now.max(leaf.not_before());
-    let verified = path::verify_chain(provider, &leaf, &read(chain), &read(expected.roots), at);
+    let verified = path::verify_chain(provider, &leaf, chain, roots, at);
     match verified {
         Ok(path) => {
             let issuers = path.into_iter().filter(|der| der.as_ref() != certificate.as_ref()).collect();

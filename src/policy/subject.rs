@@ -14,6 +14,9 @@ const SERIAL_NUMBER: &str = "2.5.4.5";
 const SURNAME: &str = "2.5.4.4";
 const GIVEN_NAME: &str = "2.5.4.42";
 const EMAIL_ADDRESS: &str = "1.2.840.113549.1.9.1";
+/// Longest subject in bytes of DER. RFC 5280 appendix A.1 allows common names of 64 characters; subjects of Intune profiles have a few hundred
+/// bytes.
+const SUBJECT_BYTES: usize = 4_096;
 
 /// What the identifying attributes of a subject (CN, UID, serialNumber, G, SN) may hold.
 ///
@@ -38,6 +41,14 @@ pub(super) fn check_subject(
     ids: &[&str],
     trust: NamesAre,
 ) -> Result<(), PolicyRefusal> {
+    // Also where any name is allowed: whoever reads the certificate, or the log, pays for it.
+    if subject.as_der().len() > SUBJECT_BYTES {
+        return Err(PolicyRefusal::new(Rule::Subject, format!("the subject is longer than {SUBJECT_BYTES} bytes")));
+    }
+    // What is not read here is not looked at for control characters below, and may be read by others.
+    if subject.has_unreadable_text() {
+        return Err(PolicyRefusal::new(Rule::Subject, "the subject holds text whose octets do not fit its string type"));
+    }
     // A zero octet ends the name for some readers and not for others.
     let is_odd = |value: &str| value.chars().any(char::is_control);
     for (attribute, value) in subject.attributes() {

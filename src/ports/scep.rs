@@ -197,6 +197,12 @@ impl<'a> FailureNotification<'a> {
 /// Takes notifications about SCEP requests. May be called again with the same notification: it is idempotent by transaction.
 #[async_trait]
 pub trait ScepNotifier: Debug + Send + Sync {
+    /// Whether nobody learns anything: there is no service behind it, and each call succeeds at once. The SCEP service then stores one state
+    /// less for each certificate. The default: somebody does.
+    fn tells_nobody(&self) -> bool {
+        false
+    }
+
     /// A certificate was issued.
     ///
     /// # Errors

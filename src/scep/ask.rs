@@ -104,11 +104,11 @@ impl Enrolment<'_> {
     pub(super) async fn find(&mut self) -> Input {
         let inner = self.inner;
         let csr = CertificateSigningRequestDer::from(self.record.csr.secret_bytes());
-        let Some(plan) = &self.plan else { return Input::CannotTell };
+        let (Some(plan), Some(read)) = (&self.plan, &self.csr) else { return Input::CannotTell };
         let ca = self.authority.issuer.ca.clone();
         // Long enough after the deadline of the request itself: it must be known what the CA did.
         let patience = self.deadline.max(inner.now().saturating_add(Duration::from_secs(10)));
-        let request = FindRequest::new(self.run_key, &csr, self.csr.spki(), plan, patience);
+        let request = FindRequest::new(self.run_key, &csr, read.spki(), plan, patience);
         match inner.within(patience, &self.subject, ca.find(request)).await {
             Ok(FindAnswer::Found(issued)) => {
                 if let Some(reason) = self.is_unusable(&issued).await {
@@ -155,22 +155,27 @@ impl Enrolment<'_> {
 
     pub(super) async fn check(&mut self) -> Input {
         let inner = self.inner;
-        let (Some(issued), Some(plan)) = (self.issued.clone(), self.plan.clone()) else { return Input::CheckFailed };
-        let (public_key, now) = (self.csr.spki().to_vec(), inner.now());
+        let (Some(issued), Some(plan), Some(csr)) = (self.issued.clone(), self.plan.clone(), &self.csr) else { return Input::CheckFailed };
+        let (public_key, now) = (csr.spki().to_vec(), inner.now());
         let (provider, limits, authority) = (inner.context.provider.clone(), inner.context.limits.clone(), self.authority.clone());
         // A CA that held the request counts the validity from its approval.
         let waited = self.started().map_or(Duration::ZERO, |started| now.since(started));
         let mut tolerance = Tolerance::default();
         tolerance.not_after = tolerance.not_after.saturating_add(waited);
         let work = move || {
-            let mut chain = issued.chain;
-            chain.extend(authority.chain.iter().cloned());
+            let anchor = &authority.certificate;
+            let above = issued.chain.iter().filter(|der| *der != anchor.der());
+            let above: Vec<Certificate> = above.filter_map(|der| Certificate::from_der(der, &limits).ok()).collect();
             // The CA that is configured is the anchor, whether or not its own root is known.
-            let expected = Expected::new(&plan, &public_key, authority.chain.get(..1).unwrap_or_default(), now).with_tolerance(tolerance);
-            post_issue::check(&provider, &limits, &issued.certificate, &chain, &expected).map(drop)
+            let expected = Expected::new(&plan, &public_key, &[], now).with_tolerance(tolerance);
+            let checked = post_issue::check_with(&provider, &limits, &issued.certificate, &above, core::slice::from_ref(anchor), &expected);
+            checked.map(|checked| checked.certificate)
         };
         let reason = match inner.context.offload(work).await {
-            Ok(Ok(())) => return Input::CheckPassed,
+            Ok(Ok(certificate)) => {
+                self.checked = Some(certificate);
+                return Input::CheckPassed;
+            }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };

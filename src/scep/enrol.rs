@@ -64,7 +64,8 @@ pub(super) struct Enrolment<'a> {
     pub(super) authority: Arc<Authority>,
     pub(super) subject: Subject,
     pub(super) deadline: Timestamp,
-    pub(super) csr: Csr,
+    /// Absent once the certificate was released: nothing is asked with it any more.
+    pub(super) csr: Option<Csr>,
     row: Option<Row>,
     row_key: RowKey,
     /// Stored with the first commit.
@@ -74,6 +75,8 @@ pub(super) struct Enrolment<'a> {
     pub(super) plan: Option<CertificatePlan>,
     pub(super) approved: Option<Approved>,
     pub(super) issued: Option<Issued>,
+    /// The certificate, once its check has passed.
+    pub(super) checked: Option<Certificate>,
     /// The stored news of an earlier run that was given up.
     pub(super) notification: Option<Row>,
     pub(super) failure: Failure,
@@ -85,6 +88,16 @@ pub(super) struct Failure {
     pub(super) class: ErrorClass,
     pub(super) reason: String,
     pub(super) hresult: i32,
+}
+
+/// By what a repeat is told from a replay, and a poll from a stranger's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// SHA-256 of the signer's public key.
+    pub(super) signer_key: [u8; 32],
+    pub(super) nonce: [u8; 16],
+    /// SHA-256 of the message.
+    pub(super) message: [u8; 32],
 }
 
 const NOWHERE: IdempotencyKey = IdempotencyKey::new([0; 32]);
@@ -105,10 +118,10 @@ impl<'a> Enrolment<'a> {
             told: Told::No,
             pending: None,
         };
-        Self::with(inner, authority, verified.csr, record, subject, deadline)
+        Self::with(inner, authority, Some(verified.csr), record, subject, deadline)
     }
 
-    fn with(inner: &'a Inner, authority: Arc<Authority>, csr: Csr, record: Record, subject: Subject, deadline: Timestamp) -> Self {
+    fn with(inner: &'a Inner, authority: Arc<Authority>, csr: Option<Csr>, record: Record, subject: Subject, deadline: Timestamp) -> Self {
         Self {
             inner,
             authority,
@@ -123,24 +136,23 @@ impl<'a> Enrolment<'a> {
             plan: None,
             approved: None,
             issued: None,
+            checked: None,
             notification: None,
             failure: Failure { class: ErrorClass::Request, reason: String::new(), hresult: record::E_UNEXPECTED },
         }
     }
 
-    /// From the message to the outcome. `nonce` and `message` (SHA-256 of the bytes) tell a repeat from a replay.
-    pub(super) async fn run(mut self, nonce: [u8; 16], message: [u8; 32]) -> Outcome {
+    /// From the message to the outcome.
+    pub(super) async fn run(mut self, origin: Origin) -> Outcome {
         let (inner, provider, tenant) = (self.inner, &self.inner.context.provider, &self.inner.context.tenant);
         let key = record::transaction_key(provider, tenant, &self.record.transaction_id, self.record.csr.secret_bytes());
         let latest = record::latest_key(provider, tenant, &self.record.transaction_id);
-        let signer_key = Certificate::from_der(self.record.signer.as_deref().unwrap_or_default(), &inner.context.limits)
-            .ok()
-            .and_then(|signer| record::sha256(provider, signer.spki()).ok());
-        let (Ok(key), Ok(latest_key), Some(signer_key)) = (key, latest, signer_key) else {
+        let (Ok(key), Ok(latest_key)) = (key, latest) else {
             return Outcome::TryLater { reason: "The crypto provider failed." };
         };
         self.row_key.key = key;
         let latest_key = RowKey { kind: RowKind::ScepTransactionId, key: latest_key };
+        let Origin { signer_key, nonce, message } = origin;
         let latest = Latest { transaction: key, signer_key, nonce, message };
         let lock = inner.locks.of(key);
         match inner.within(self.deadline, &self.subject.clone(), async { Ok(lock.turn().await) }).await {
@@ -161,9 +173,7 @@ impl<'a> Enrolment<'a> {
         subject: Subject,
         deadline: Timestamp,
     ) -> Outcome {
-        let Ok(csr) = Csr::from_der(record.csr.secret_bytes(), &inner.context.limits) else {
-            return Outcome::TryLater { reason: "A stored transaction cannot be read." };
-        };
+        let csr = Csr::from_der(record.csr.secret_bytes(), &inner.context.limits).ok();
         let key = row.key.key;
         let mut enrolment = Self::with(inner, authority, csr, record.copy(), subject, deadline);
         enrolment.row_key = row.key;
@@ -191,6 +201,7 @@ impl<'a> Enrolment<'a> {
             notify_attempts: self.inner.persistence.notify_attempts,
             ca_is_idempotent: self.authority.issuer.is_idempotent,
             pending: self.inner.pending,
+            tells_nobody: self.inner.notifier.tells_nobody(),
         });
         loop {
             input = match transaction.next(input) {
@@ -408,7 +419,8 @@ impl<'a> Enrolment<'a> {
             return rejected("Certificate", "The certificate to be renewed cannot be read.");
         };
         let granted = certificate.extended_key_usage();
-        if !granted.is_empty() && !self.csr.extended_key_usage().iter().all(|usage| granted.contains(usage)) {
+        let asked = self.csr.as_ref().map(Csr::extended_key_usage).unwrap_or_default();
+        if !granted.is_empty() && !asked.iter().all(|usage| granted.contains(usage)) {
             return rejected("ExtendedKeyUsage", "The CSR asks for an extendedKeyUsage that the certificate to be renewed does not have.");
         }
         Verdict::Accepted(Vouched { sid: crate::policy::sid_of(&certificate), ..Vouched::default() })
@@ -418,7 +430,8 @@ impl<'a> Enrolment<'a> {
         let inner = self.inner;
         let issuer = &self.authority.issuer;
         let approval = ScepApproval::new(issuer.name.clone(), inner.validity, vouched).with_template(issuer.template.clone());
-        match inner.policy.approve_csr(&inner.context.provider, &self.csr, &approval, inner.now()) {
+        let Some(csr) = &self.csr else { return Input::NoVerdict };
+        match inner.policy.approve_csr(&inner.context.provider, csr, &approval, inner.now()) {
             Ok((plan, approved)) => {
                 if plan.subject_alt_names.is_empty() {
                     inner.emit(EventId::NoSubjectAltName, &self.subject, 0, |event| event);
@@ -454,6 +467,10 @@ impl<'a> Enrolment<'a> {
                 description: self.failure.reason.clone(),
                 stage: String::new(),
             });
+        }
+        if state == RowState::Acknowledged && self.record.told == Told::Yes {
+            // It holds the challenge, and nothing is asked with it any more.
+            self.record.csr = SecretBytes::zeroed(0);
         }
         let Ok(blob) = inner.sealer.seal(row.key, self.record.encode().bytes()) else { return Input::JournalFailed };
         row.blob = blob;

@@ -146,7 +146,7 @@ impl Inner {
     async fn retry_notification(&self, mut row: Row, record: &Record, subject: &Subject, now: Timestamp, done: &mut Maintained) -> Row {
         row.attempt = row.attempt.saturating_add(1);
         row.updated = now;
-        let notified = match self.tell(record, self.soon(), subject, row.attempt).await {
+        let notified = match self.tell(record, None, self.soon(), subject, row.attempt).await {
             Ok(()) => true,
             Err(error) if error.retry() == Retry::Never || row.attempt >= self.persistence.spool_attempts => false,
             Err(_) => {

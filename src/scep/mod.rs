@@ -8,6 +8,7 @@ mod caps;
 mod config;
 mod enrol;
 mod http;
+mod locks;
 mod maintain;
 mod news;
 mod nonces;

@@ -21,7 +21,7 @@ impl Enrolment<'_> {
             self.inner.context.runtime.sleep(self.pause(attempt - 1)).await;
         }
         let deadline = self.notify_deadline();
-        let told = self.inner.tell(&self.record, deadline, &self.subject, attempt).await;
+        let told = self.inner.tell(&self.record, self.checked.as_ref(), deadline, &self.subject, attempt).await;
         if told.is_ok() {
             self.record.told = Told::Yes;
         }
@@ -37,7 +37,7 @@ impl Enrolment<'_> {
             FailureNote { hresult: self.failure.hresult, description: self.failure.reason.clone(), stage: stage.as_str().to_owned() };
         self.record.failure = Some(note);
         let deadline = self.notify_deadline();
-        let told = self.inner.tell(&self.record, deadline, &self.subject, attempt).await;
+        let told = self.inner.tell(&self.record, self.checked.as_ref(), deadline, &self.subject, attempt).await;
         self.after_telling(told, attempt)
     }
 
@@ -90,7 +90,14 @@ impl Enrolment<'_> {
 
 impl Inner {
     /// One attempt to notify, with its event 4008 or 4009.
-    pub(super) async fn tell(&self, record: &Record, deadline: Timestamp, subject: &Subject, attempt: u32) -> Result<(), PortError> {
+    pub(super) async fn tell(
+        &self,
+        record: &Record,
+        certificate: Option<&Certificate>,
+        deadline: Timestamp,
+        subject: &Subject,
+        attempt: u32,
+    ) -> Result<(), PortError> {
         let csr = CertificateSigningRequestDer::from(record.csr.secret_bytes());
         let started = self.context.runtime.monotonic();
         let kind = if record.failure.is_some() { "failure" } else { "success" };
@@ -99,7 +106,7 @@ impl Inner {
                 let notification = FailureNotification::new(&record.transaction_id, &csr, note.hresult, &note.description);
                 self.within(deadline, subject, self.notifier.failure(notification)).await
             }
-            None => match self.success_of(record, &csr) {
+            None => match self.success_of(record, certificate, &csr) {
                 Some(notification) => self.within(deadline, subject, self.notifier.success(notification)).await,
                 None => Err(PortError::rejected("the issued certificate cannot be read")),
             },
@@ -116,8 +123,20 @@ impl Inner {
         result
     }
 
-    fn success_of<'a>(&self, record: &'a Record, csr: &'a CertificateSigningRequestDer<'a>) -> Option<SuccessNotification<'a>> {
-        let certificate = Certificate::from_der(record.certificate.as_deref()?, &self.context.limits).ok()?;
+    fn success_of<'a>(
+        &self,
+        record: &'a Record,
+        certificate: Option<&Certificate>,
+        csr: &'a CertificateSigningRequestDer<'a>,
+    ) -> Option<SuccessNotification<'a>> {
+        let read;
+        let certificate = match certificate {
+            Some(certificate) => certificate,
+            None => {
+                read = Certificate::from_der(record.certificate.as_deref()?, &self.context.limits).ok()?;
+                &read
+            }
+        };
         let thumbprint = certificate.thumbprint(&self.context.provider).ok()?;
         let issuer = self.issuing_authority.clone().or_else(|| certificate.issuer().common_name());
         let issuer = issuer.unwrap_or_else(|| certificate.issuer().to_string()).chars().take(256).collect();

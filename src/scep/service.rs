@@ -6,8 +6,7 @@ use core::panic::AssertUnwindSafe;
 use core::pin::pin;
 use core::sync::atomic::AtomicI64;
 use core::time::Duration;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
@@ -18,8 +17,9 @@ use super::authority::{Authorities, Authority};
 use super::builder::ServiceBuilder;
 use super::caps;
 use super::config::{Admission, CaCertificates, NotificationPolicy, PendingPolicy, Persistence, RenewalPolicy};
-use super::enrol::{Enrolment, Outcome};
+use super::enrol::{Enrolment, Origin, Outcome};
 use super::http::{Operation, Request, Response, media_type, operation};
+use super::locks::KeyLocks;
 use super::nonces::NonceCache;
 use super::record;
 use super::registration::{ManagedRegistrationAuthority, RegistrationAuthoritySource};
@@ -29,7 +29,7 @@ use crate::crypto::{CryptoProvider, UnwrapError, sign_now, unwrap_now};
 use crate::event::{Event, EventId};
 use crate::flow::seal::Sealer;
 use crate::flow::{Context, EventScope, OffloadError};
-use crate::ids::{CaName, IdempotencyKey};
+use crate::ids::CaName;
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::message::scep::{FailInfo, MessageType};
@@ -298,11 +298,14 @@ impl Inner {
         if !verified.csr_allowed(self.form.algorithms) {
             return refused(FailInfo::BadAlg, ErrorClass::Unsupported, "The digest under the CSR's own signature is not allowed.");
         }
-        let nonce = *verified.nonce.as_bytes();
-        if !self.nonces.remember(nonce, &digest, self.now()) {
+        let Ok(signer_key) = record::sha256(&self.context.provider, verified.signer.spki()) else {
+            return Outcome::TryLater { reason: "The crypto provider failed." };
+        };
+        let origin = Origin { signer_key, nonce: *verified.nonce.as_bytes(), message: digest };
+        if !self.nonces.remember(origin.nonce, &digest, self.now()) {
             return self.nonce_reused(&subject);
         }
-        Enrolment::new(self, authority, verified, subject, deadline).run(nonce, digest).await
+        Enrolment::new(self, authority, verified, subject, deadline).run(origin).await
     }
 
     fn nonce_reused(&self, subject: &Subject) -> Outcome {
@@ -446,74 +449,11 @@ impl Inner {
     }
 }
 
-/// One lock for each transaction in hand, so that the same request at the same time is done once.
-#[derive(Debug, Default)]
-pub(super) struct KeyLocks(Mutex<HashMap<IdempotencyKey, Arc<futures_util::lock::Mutex<()>>>>);
-
-impl KeyLocks {
-    pub(super) fn of(&self, key: IdempotencyKey) -> KeyLock<'_> {
-        let lock = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
-        KeyLock { locks: self, key, lock }
-    }
-}
-
-/// The lock of one transaction; forgotten with its last holder, also one that was dropped or panicked.
-pub(super) struct KeyLock<'a> {
-    locks: &'a KeyLocks,
-    key: IdempotencyKey,
-    lock: Arc<futures_util::lock::Mutex<()>>,
-}
-
-impl KeyLock<'_> {
-    /// Waits for its turn.
-    pub(super) async fn turn(&self) -> futures_util::lock::MutexGuard<'_, ()> {
-        self.lock.lock().await
-    }
-
-    /// Its turn, when nobody else has it.
-    pub(super) fn try_turn(&self) -> Option<futures_util::lock::MutexGuard<'_, ()>> {
-        self.lock.try_lock()
-    }
-}
-
-impl Drop for KeyLock<'_> {
-    fn drop(&mut self) {
-        let mut locks = self.locks.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The map's own, and this one.
-        if Arc::strong_count(&self.lock) <= 2 {
-            locks.remove(&self.key);
-        }
-    }
-}
-
 impl From<OffloadError> for OpenError {
     fn from(error: OffloadError) -> Self {
         match error {
             OffloadError::Busy => Self::Busy,
             OffloadError::Panicked => Self::Bad,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn locks_are_forgotten_with_their_last_holder_even_one_that_is_dropped_while_it_waits() {
-        let locks = KeyLocks::default();
-        let key = IdempotencyKey::new([1; 32]);
-        let first = locks.of(key);
-        let turn = first.try_turn().unwrap();
-        {
-            let second = locks.of(key);
-            assert!(second.try_turn().is_none());
-            let mut waiting = pin!(second.turn());
-            assert!(waiting.as_mut().now_or_never().is_none());
-        }
-        assert_eq!(locks.0.lock().unwrap().len(), 1, "the first still has it");
-        drop(turn);
-        drop(first);
-        assert!(locks.0.lock().unwrap().is_empty());
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Rules {
     /// Asking the CA again with the same key gives the same certificate.
     pub(crate) ca_is_idempotent: bool,
     pub(crate) pending: PendingPolicy,
+    /// Nobody is told: nothing outside happens between the check and the release, so that no state need be stored between them.
+    pub(crate) tells_nobody: bool,
 }
 
 /// A stored transaction, as far as it decides what comes next.
@@ -240,6 +242,7 @@ impl Transaction {
             (At::Finding, Input::Absent) => self.ask_again(RowState::Failed),
             (At::Finding, Input::CannotTell) if self.rules.ca_is_idempotent => self.ask_again(RowState::OrphanSuspected),
             (At::Finding, _) => self.refuse(Stage::Issue, RowState::OrphanSuspected),
+            (At::Checking, Input::CheckPassed) if self.rules.tells_nobody => self.notify_success(),
             (At::Checking, Input::CheckPassed) => self.go(At::CommittingIssued, Action::Commit(RowState::Issued)),
             (At::Checking, _) => self.go(At::RevokingBadCertificate, Action::Revoke),
             (At::RevokingBadCertificate, Input::HandedToRevocation) => self.refuse(Stage::Check, RowState::Failed),
@@ -262,6 +265,8 @@ impl Transaction {
             (At::SpoolingSuccess, _) => self.release(Notified::No),
             // Somebody else goes on with the row, and may revoke the certificate.
             (At::CommittingReleased { .. }, Input::Conflict) => self.finish(Ending::TryLater),
+            // As where the certificate is stored before the news: the row says *asked*.
+            (At::CommittingReleased { .. }, input) if self.rules.tells_nobody && input != Input::Committed => self.finish(Ending::TryLater),
             // The certificate is valid and the service knows of it, or will: a journal that fails now must not take it from the client.
             (At::CommittingReleased { notified }, _) => self.finish(Ending::Released { notified, repeated: self.repeated }),
             (At::Withholding, Input::HandedToRevocation) => self.go(At::CommittingWithheld, Action::Commit(RowState::Failed)),
@@ -353,9 +358,11 @@ mod tests {
         notify_attempts: 2,
         ca_is_idempotent: false,
         pending: PendingPolicy::WaitForTheDeadline,
+        tells_nobody: false,
     };
     const SPOOL: Rules = Rules { notification: NotificationPolicy::IssueThenNotify, ..STRICT };
     const POLLED: Rules = Rules { pending: PendingPolicy::AnswerPending, ..SPOOL };
+    const SILENT: Rules = Rules { tells_nobody: true, ..STRICT };
     const NEW: Input = Input::New;
 
     fn stored(state: RowState) -> Stored {
@@ -449,6 +456,15 @@ mod tests {
     }
 
     #[test]
+    fn where_nobody_is_told_one_state_less_is_stored_and_a_journal_that_fails_withholds() {
+        let issued = [NEW, Input::Accepted, Input::Committed, Input::Issued, Input::CheckPassed, Input::Notified];
+        assert_eq!(run(SILENT, &issued)[4..], [Action::NotifySuccess(1), Action::Commit(RowState::Acknowledged)]);
+        let released = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: false });
+        assert_eq!(run(SILENT, &[&issued[..], &[Input::Committed]].concat())[6], released);
+        assert_eq!(run(SILENT, &[&issued[..], &[Input::JournalFailed]].concat())[6], Action::Finish(Ending::TryLater));
+    }
+
+    #[test]
     fn a_pending_request_is_polled_until_it_is_issued_or_refused() {
         let asked = [NEW, Input::Accepted, Input::Committed, Input::StillPending];
         assert_eq!(run(STRICT, &asked)[3], Action::NotifyFailure(1));
@@ -529,7 +545,7 @@ mod tests {
 
     #[test]
     fn no_sequence_of_inputs_issues_unvalidated_or_releases_unchecked() {
-        for rules in [STRICT, SPOOL, POLLED, Rules { ca_is_idempotent: true, ..STRICT }] {
+        for rules in [STRICT, SPOOL, POLLED, SILENT, Rules { ca_is_idempotent: true, ..STRICT }] {
             let mut reached = BTreeSet::new();
             let mut open = vec![(Transaction::new(rules), Seen::default(), None::<Action>)];
             while let Some((transaction, seen, last)) = open.pop() {
@@ -539,7 +555,7 @@ mod tests {
                         (Some(Action::Validate), Input::Accepted) => seen.accepted = true,
                         (Some(Action::Commit(RowState::Asked)), Input::Committed) => seen.asked = true,
                         (Some(Action::Check), Input::CheckPassed) => seen.checked = true,
-                        (Some(Action::Commit(RowState::Issued)), Input::Committed) => seen.stored_issued = true,
+                        (Some(Action::Commit(RowState::Issued | RowState::Acknowledged)), Input::Committed) => seen.stored_issued = true,
                         (None, Input::Known(Stored { state: RowState::Issued | RowState::Acknowledged, .. })) => {
                             (seen.checked, seen.stored_issued) = (true, true);
                         }
@@ -550,7 +566,9 @@ mod tests {
                     let action = transaction.next(input);
                     match action {
                         Action::Issue(_) => assert!(seen.accepted && seen.asked && !seen.failure_told, "{input:?} {transaction:?}"),
-                        Action::NotifySuccess(_) => assert!(seen.checked && seen.stored_issued && !seen.failure_told),
+                        Action::NotifySuccess(_) => {
+                            assert!(seen.checked && (seen.stored_issued || rules.tells_nobody) && !seen.failure_told);
+                        }
                         Action::NotifyFailure(_) => seen.failure_told = true,
                         Action::Finish(Ending::Released { repeated: false, .. }) => {
                             assert!(seen.checked && seen.stored_issued, "{input:?}");

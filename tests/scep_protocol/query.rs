@@ -10,7 +10,7 @@ use intune_connector::message::name::Name;
 use intune_connector::message::scep::{FailInfo, IssuerAndSerialNumber, MessageType, PkiStatus};
 
 use crate::scep_lab::{Client, Lab, TestCa, name, provider, shared_key};
-use crate::{ask, enrolled, new_key, outcome, read};
+use crate::{ask, enrolled, new_key, outcome, read, support};
 
 const NO_MATCH: (PkiStatus, Option<FailInfo>) = (PkiStatus::Failure, Some(FailInfo::BadCertId));
 
@@ -111,6 +111,36 @@ fn the_newest_crl_comes_alone() {
     assert_eq!(outcome(&ask(&lab, &client, MessageType::GetCrl, &elsewhere)), NO_MATCH);
     lab.ca.gives_crl.store(false, Ordering::SeqCst);
     assert_eq!(outcome(&ask(&lab, &client, MessageType::GetCrl, &body)), (PkiStatus::Failure, Some(FailInfo::BadRequest)));
+}
+
+#[test]
+fn openssl_goes_by_the_crl_that_a_client_fetched() {
+    let Some(openssl) = support::tool("openssl") else { return };
+    let lab = lab();
+    let (client, certificate) = enrolled(&lab);
+    let dir = support::scratch();
+    let pem = |file: &str, label: &str, der: &[u8]| {
+        let base64 = support::to_base64(der);
+        let lines: Vec<&str> = base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let text = format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"));
+        std::fs::write(dir.path().join(file), text).unwrap();
+    };
+    pem("ca.pem", "CERTIFICATE", &lab.ca.certificate);
+    pem("device.pem", "CERTIFICATE", certificate.der());
+    let body = IssuerAndSerialNumber::of(&certificate).unwrap().to_der();
+    for revoked in [false, true] {
+        if revoked {
+            lab.ca.revoked.lock().unwrap().push(certificate.serial().unwrap().clone());
+        }
+        let content = client.content(&ask(&lab, &client, MessageType::GetCrl, &body));
+        pem("crl.pem", "X509 CRL", content.crls().next().unwrap());
+        let mut command = std::process::Command::new(&openssl);
+        command.current_dir(dir.path()).args(["verify", "-crl_check", "-CAfile", "ca.pem", "-CRLfile", "crl.pem", "device.pem"]);
+        let output = support::try_run(&mut command);
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.success(), !revoked, "{said}");
+        assert!(said.contains(if revoked { "certificate revoked" } else { "device.pem: OK" }), "{said}");
+    }
 }
 
 #[test]

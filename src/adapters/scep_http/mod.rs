@@ -2,6 +2,7 @@
 
 mod body;
 mod client;
+mod finish;
 mod forwarded;
 mod rate;
 
@@ -14,7 +15,6 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::Arc;
 
-use futures_channel::oneshot;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use tower_service::Service as TowerService;
@@ -22,6 +22,7 @@ use tower_service::Service as TowerService;
 pub use self::body::ScepHttpBody;
 use self::body::{BodyError, declares_more_than};
 pub use self::client::{ForwardingHeader, IpPrefix, IpPrefixError, PeerAddr, TrustedProxies};
+use self::finish::Finish;
 pub use self::rate::RateLimit;
 use self::rate::RateLimiter;
 use crate::scep::{self, Method, Service};
@@ -107,9 +108,9 @@ pub struct ScepHttpRefusals {
 }
 
 impl ScepHttp {
-    /// HTTP in front of that service. `spawn` starts a task and returns at once, such as `|task| { tokio::spawn(task); }`. Each
-    /// PKIOperation is such a task, so that it comes to its end when its client hangs up; tasks that are dropped all the same, at shutdown
-    /// say, are left to [`Service::maintain`].
+    /// HTTP in front of that service. `spawn` starts a task and returns at once, such as `|task| { tokio::spawn(task); }`. A PKIOperation whose
+    /// client hangs up is given to it, so that it comes to its end; tasks that are dropped all the same, at shutdown say, are left to
+    /// [`Service::maintain`].
     #[must_use]
     pub fn new(service: Service, spawn: impl Fn(ScepTask) + Send + Sync + 'static) -> Self {
         Self {
@@ -219,13 +220,8 @@ impl ScepHttp {
                 Err(BodyError::Broken) => return scep::Response::error(400, "the message is not complete\n"),
             }
         }
-        let (sender, receiver) = oneshot::channel();
         let service = self.service.clone();
-        (self.spawn)(Box::pin(async move {
-            // Nobody takes the answer when the client has hung up.
-            let _ = sender.send(service.handle(request).await);
-        }));
-        receiver.await.unwrap_or_else(|_| scep::Response::busy(BUSY))
+        Finish::new(async move { service.handle(request).await }, self.spawn.clone()).await
     }
 }
 

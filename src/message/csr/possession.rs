@@ -77,9 +77,10 @@ impl Csr {
         if !(usable & verified) {
             return Ok(None);
         }
-        let csr = Self::from_der(content, limits)?;
+        let mut csr = Self::from_der(content, limits)?;
         // What was verified is what was read.
         let same = csr.info == frame.info && csr.spki == frame.spki && csr.signature == own_signature;
+        csr.is_proven = true;
         Ok(same.then_some(csr))
     }
 }
