@@ -427,15 +427,17 @@ pub trait CertificateAuthority: Debug + Send + Sync {
         Err(PortError::unsupported("this CA has no pending requests"))
     }
 
-    /// Whether a request was issued, after an answer was lost, or before the first ask when another instance may have asked.
+    /// Whether a request was issued, after an answer was lost, or before the first ask when another instance may have asked. A certificate
+    /// that another request got for the same public key is not it: SCEP clients keep their keys from one request to the next.
     ///
     /// # Errors
     /// Retried; nothing is asked again before it answers.
     async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError>;
 
     /// Whether this CA issued a certificate of that serial number and whether it counts, asked when a revocation names no issuer or the CA
-    /// revokes by more than the serial number, and by SCEP before it renews a certificate or gives one out again. Security duty: an `Absent` that is not certain lets the connector tell Intune that a certificate does
-    /// not exist, which ends its revocation. The default: this CA cannot say.
+    /// revokes by more than the serial number, and by SCEP before it renews a certificate or gives one out again. Security duty: an
+    /// `Absent` that is not certain lets the connector tell Intune that a certificate does not exist, which ends its revocation. The
+    /// default: this CA cannot say.
     ///
     /// # Errors
     /// Retried; nothing is revoked before it answers.

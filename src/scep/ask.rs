@@ -13,13 +13,18 @@ use super::step::Input;
 use crate::event::EventId;
 use crate::message::certificate::Certificate;
 use crate::message::crl::Crl;
-use crate::policy::post_issue::{self, Expected};
+use crate::policy::post_issue::{self, Expected, Tolerance};
 use crate::ports::{
     CertificateStatus, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, LookupAnswer, LookupRequest, PortError, PortErrorKind,
     StatusRequest,
 };
 use crate::retry::{Effect, ErrorClass, Retry};
 use crate::time::Timestamp;
+
+/// Whether the CA says that it will not issue what it held. Every other error leaves that open, one of credentials too.
+pub(super) fn is_denial(error: &PortError) -> bool {
+    error.kind() == PortErrorKind::Rejected && error.effect() == Effect::None
+}
 
 impl Enrolment<'_> {
     pub(super) async fn issue(&mut self, attempt: u32) -> Input {
@@ -33,8 +38,9 @@ impl Enrolment<'_> {
         let ca = self.authority.issuer.ca.clone();
         let request = IssueRequest { approved, key: self.run_key, csr: &csr, plan, deadline: self.deadline };
         let mut answer = inner.within(self.deadline, &self.subject, ca.issue(request)).await;
+        let mut held: Option<String> = None;
         loop {
-            let error = match answer {
+            let (poll_id, after) = match answer {
                 Ok(IssueAnswer::Issued(issued)) => {
                     self.took(*issued);
                     let took = inner.context.runtime.monotonic().saturating_sub(started);
@@ -46,43 +52,46 @@ impl Enrolment<'_> {
                     return Input::StillPending;
                 }
                 // The service behind the challenge knows no pending requests: the CA is asked while there is time.
-                Ok(IssueAnswer::Pending { poll_id, after }) => {
-                    if self.deadline.since(inner.now()) <= after {
-                        self.fail(
-                            ErrorClass::Deadline,
-                            "The CA holds the request for approval, and the client does not wait for it.",
-                            record::E_TIMEOUT,
-                        );
-                        self.emit_issue_failure(attempt);
-                        return Input::StillPending;
-                    }
-                    inner.context.runtime.sleep(after.max(Duration::from_millis(100))).await;
-                    let request = StatusRequest::new(self.run_key, &poll_id, self.deadline);
-                    answer = inner.within(self.deadline, &self.subject, ca.status(request)).await;
-                    continue;
-                }
-                Err(error) => error,
+                Ok(IssueAnswer::Pending { poll_id, after }) => (poll_id, after),
+                // As far as is known, the CA still holds it: to have it issued once more would give two certificates.
+                Err(error) => match held.filter(|_| !is_denial(&error)) {
+                    Some(poll_id) => (poll_id, self.pause(1)),
+                    None => return self.not_issued(&error, attempt),
+                },
             };
-            self.fail(
-                error.class(),
-                &error.to_string(),
-                if error.retry() == Retry::Never { record::E_DENIED } else { record::E_UNAVAILABLE },
-            );
-            let none = error.effect() == Effect::None;
-            let time_left = self.deadline.since(inner.now()) > self.pause(attempt);
-            return match error.retry() {
-                _ if !none => {
-                    inner.emit(EventId::AnswerLost, &self.subject, attempt, |event| {
-                        event.with_error_class(error.class()).with_message(&error.to_string())
-                    });
-                    Input::IssueLost
-                }
-                Retry::Later | Retry::After(_) if time_left && attempt < inner.persistence.issue_attempts => Input::IssueNotDone,
-                _ => {
-                    self.emit_issue_failure(attempt);
-                    Input::IssueRefused
-                }
-            };
+            if self.deadline.since(inner.now()) <= after {
+                self.fail(
+                    ErrorClass::Deadline,
+                    "The CA holds the request for approval, and the client does not wait for it.",
+                    record::E_TIMEOUT,
+                );
+                self.emit_issue_failure(attempt);
+                return Input::StillPending;
+            }
+            inner.context.runtime.sleep(after.max(Duration::from_millis(100))).await;
+            let request = StatusRequest::new(self.run_key, &poll_id, self.deadline);
+            answer = inner.within(self.deadline, &self.subject, ca.status(request)).await;
+            held = Some(poll_id);
+        }
+    }
+
+    fn not_issued(&mut self, error: &PortError, attempt: u32) -> Input {
+        let inner = self.inner;
+        let hresult = if error.retry() == Retry::Never { record::E_DENIED } else { record::E_UNAVAILABLE };
+        self.fail(error.class(), &error.to_string(), hresult);
+        let time_left = self.deadline.since(inner.now()) > self.pause(attempt);
+        match error.retry() {
+            _ if error.effect() != Effect::None => {
+                inner.emit(EventId::AnswerLost, &self.subject, attempt, |event| {
+                    event.with_error_class(error.class()).with_message(&error.to_string())
+                });
+                Input::IssueLost
+            }
+            Retry::Later | Retry::After(_) if time_left && attempt < inner.persistence.issue_attempts => Input::IssueNotDone,
+            _ => {
+                self.emit_issue_failure(attempt);
+                Input::IssueRefused
+            }
         }
     }
 
@@ -102,6 +111,11 @@ impl Enrolment<'_> {
         let request = FindRequest::new(self.run_key, &csr, read.spki(), plan, patience);
         match inner.within(patience, &self.subject, ca.find(request)).await {
             Ok(FindAnswer::Found(issued)) => {
+                if let Some(reason) = self.is_unusable(&issued).await {
+                    self.fail(ErrorClass::Request, reason, record::E_DENIED);
+                    self.emit_issue_failure(0);
+                    return Input::NoVerdict;
+                }
                 self.took(*issued);
                 inner.emit(EventId::ScepIssuedSuccess, &self.subject, 0, |event| event.with_detail("found", "true"));
                 Input::Issued
@@ -121,6 +135,17 @@ impl Enrolment<'_> {
         }
     }
 
+    /// Why what the CA has found must not go out. Clients keep their keys, so a CA that goes by the key may find an older certificate.
+    async fn is_unusable(&self, issued: &Issued) -> Option<&'static str> {
+        if self.record.renews(&issued.certificate) {
+            return Some("The CA found the certificate that is to be renewed, and no new one.");
+        }
+        let certificate = Certificate::from_der(&issued.certificate, &self.inner.context.limits).ok()?;
+        let deadline = self.deadline.max(self.inner.soon());
+        let status = self.inner.status_of(&self.authority, &certificate, deadline, &self.subject).await;
+        matches!(status, Ok(CertificateStatus::Revoked)).then_some("The certificate that the CA found for the request has been revoked.")
+    }
+
     fn took(&mut self, issued: Issued) {
         self.record.pending = None;
         self.record.certificate = Some(issued.certificate.as_ref().to_vec());
@@ -133,12 +158,16 @@ impl Enrolment<'_> {
         let (Some(issued), Some(plan), Some(csr)) = (self.issued.clone(), self.plan.clone(), &self.csr) else { return Input::CheckFailed };
         let (public_key, now) = (csr.spki().to_vec(), inner.now());
         let (provider, limits, authority) = (inner.context.provider.clone(), inner.context.limits.clone(), self.authority.clone());
+        // A CA that held the request counts the validity from its approval.
+        let waited = self.started().map_or(Duration::ZERO, |started| now.since(started));
+        let mut tolerance = Tolerance::default();
+        tolerance.not_after = tolerance.not_after.saturating_add(waited);
         let work = move || {
             let anchor = &authority.certificate;
             let above = issued.chain.iter().filter(|der| *der != anchor.der());
             let above: Vec<Certificate> = above.filter_map(|der| Certificate::from_der(der, &limits).ok()).collect();
             // The CA that is configured is the anchor, whether or not its own root is known.
-            let expected = Expected::new(&plan, &public_key, &[], now);
+            let expected = Expected::new(&plan, &public_key, &[], now).with_tolerance(tolerance);
             let checked = post_issue::check_with(&provider, &limits, &issued.certificate, &above, core::slice::from_ref(anchor), &expected);
             checked.map(|checked| checked.certificate)
         };
@@ -179,13 +208,13 @@ impl Enrolment<'_> {
                 self.waits(poll_id, after);
                 Input::StillPending
             }
-            Err(error) if error.retry() == Retry::Never => {
+            Err(error) if is_denial(&error) => {
                 self.fail(error.class(), &error.to_string(), record::E_DENIED);
                 self.record.pending = None;
                 self.emit_issue_failure(0);
                 Input::IssueRefused
             }
-            // Asking did nothing: the next poll asks again.
+            // It may still issue: the next poll asks again.
             Err(_) => Input::NotDueYet,
         }
     }

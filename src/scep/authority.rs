@@ -244,6 +244,16 @@ impl Authorities {
         named.unwrap_or(&self.current)
     }
 
+    /// Whether requests to that certificate are known, if not opened.
+    pub(super) fn has_recipient(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.all().any(|authority| authority.decryption.der() == certificate)
+    }
+
+    /// Whether that certificate has a key of an RA, a former one too: it is no client's.
+    pub(super) fn is_ra(&self, certificate: &Certificate) -> bool {
+        self.all().flat_map(|authority| [&authority.signing, &authority.decryption]).any(|own| own.spki() == certificate.spki())
+    }
+
     /// The CA of that subject and key, a former one too.
     pub(super) fn issuer_of(&self, provider: &CryptoProvider, certificate: &Certificate) -> Option<&Arc<Authority>> {
         self.all().find(|authority| {
@@ -255,6 +265,16 @@ impl Authorities {
     /// The CA of that name.
     pub(super) fn named(&self, name: &CaName) -> Option<&Arc<Authority>> {
         self.all().find(|authority| authority.issuer.name == *name)
+    }
+
+    fn with_former(&self, former: Vec<Arc<Authority>>) -> Self {
+        Self {
+            current: self.current.clone(),
+            next: self.next.clone(),
+            former,
+            ca_certificates: self.ca_certificates.clone(),
+            next_ca_certificates: self.next_ca_certificates.clone(),
+        }
     }
 
     /// With another RA before the current CA, or another chain above it. A replaced RA opens requests for some time.
@@ -302,6 +322,18 @@ impl Inner {
         self.change_authorities(change).is_ok()
     }
 
+    /// Opens requests to that RA as well, for as long as clients may go by it.
+    pub(super) fn add_former(&self, authority: Authority) {
+        let until = self.now().saturating_add(self.persistence.cached_certificates);
+        let change = |authorities: &Authorities| {
+            let mut former = authorities.former.clone();
+            former.push(Arc::new(Authority { opens_until: Some(until), ..authority }));
+            former.truncate(FORMER);
+            Ok::<_, core::convert::Infallible>(authorities.with_former(former))
+        };
+        let Ok(()) = self.change_authorities(change);
+    }
+
     /// Takes over what the CA now answers as its chain; a CA that does not answer changes nothing.
     pub(super) async fn refresh_chain(&self) {
         let subject = Subject { scope: "maintain".to_owned(), delivery: 0 };
@@ -336,7 +368,16 @@ impl Service {
         let surroundings = (inner.context.provider.as_ref(), &inner.context.limits, Some(inner.now()));
         let authority = Authority::read(issuer, &next.ra, chain, "scep.next_ca", surroundings, &mut findings);
         let Some(authority) = authority.filter(|_| findings.is_empty()) else { return Err(RolloverError::Configuration(findings)) };
-        let current = inner.authorities().current.clone();
+        let authorities = inner.authorities();
+        let current = authorities.current.clone();
+        // What was stored of a request names its CA.
+        let is_another = |known: &Authority| known.certificate.spki() != authority.certificate.spki();
+        let mut served = [&current].into_iter().chain(&authorities.former);
+        if served.any(|known| known.issuer.name == authority.issuer.name && is_another(known)) {
+            let problem = format!("its name {} is that of another CA, the current one or a former one", authority.issuer.name);
+            let finding = Finding::new("scep.next_ca", problem, "give each CA a name of its own");
+            return Err(RolloverError::Configuration(vec![finding]));
+        }
         if authority.certificate.der() == current.certificate.der() {
             let finding = Finding::new("scep.next_ca", "it is the current CA", "announce the CA that follows");
             return Err(RolloverError::Configuration(vec![finding]));
@@ -363,7 +404,8 @@ impl Service {
     }
 
     /// Makes the announced CA the current one. Requests to the former one are opened, and served by it, until cached answers to GetCACert
-    /// have aged out ([`Persistence::cached_certificates`]); its certificates are renewed by the new one.
+    /// have aged out ([`Persistence::cached_certificates`]); its certificates are renewed by the new one. Not remembered over a restart: to
+    /// know the former CA then, build the service with it, announce the next one and roll over again.
     ///
     /// # Errors
     /// [`RolloverError::NoNextCa`].

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::{ContentCipherAlgorithm, DigestAlgorithm};
 use crate::message::enveloped::LegacyCiphers;
+use crate::ports::{Row, RowState};
+use crate::time::Timestamp;
 
 /// When the client gets its certificate: before or after the notifier accepted the news of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -183,7 +185,8 @@ pub struct Persistence {
     pub backoff_base: Duration,
     /// No backoff of stored notifications is longer. Default 2 h.
     pub backoff_cap: Duration,
-    /// How long the same CSR in the same transaction gets the same answer. Default 24 h. Shorter than the time between two enrolments with
+    /// How long the same CSR in the same transaction gets the same answer, from its begin, or from the first release of its certificate.
+    /// Default 24 h. Shorter than the time between two enrolments with
     /// the same key, or a renewal would get the old certificate.
     pub replay_window: Duration,
     /// How long finished rows stay in the journal, also those of others that share it. Default 7 days.
@@ -257,7 +260,13 @@ impl Persistence {
 
     /// How long finished rows are needed.
     pub(crate) fn longest(&self) -> Duration {
-        self.keep_finished.max(self.replay_window).max(self.pending_lifetime)
+        self.keep_finished.max(self.replay_window.saturating_add(self.pending_lifetime))
+    }
+
+    /// Until when a finished transaction gets the same answer. One that the CA held was finished long after it began.
+    pub(crate) fn repeats_until(&self, row: &Row) -> Timestamp {
+        let from = if row.state == RowState::Acknowledged { row.updated } else { row.created };
+        from.saturating_add(self.replay_window)
     }
 
     /// The wait before the attempt after `attempt` (from 1).

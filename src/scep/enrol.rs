@@ -18,8 +18,8 @@ use crate::message::csr::Csr;
 use crate::message::scep::FailInfo;
 use crate::policy::{PolicyError, ScepApproval};
 use crate::ports::{
-    Approved, CertificatePlan, Change, CommitAnswer, Issued, LoadRequest, PortError, Row, RowKey, RowKind, RowState, ValidateRequest,
-    Verdict, Vouched,
+    Approved, CertificatePlan, CertificateStatus, Change, CommitAnswer, Issued, LoadRequest, PortError, Row, RowKey, RowKind, RowState,
+    ValidateRequest, Verdict, Vouched,
 };
 use crate::retry::ErrorClass;
 use crate::secret::SecretBytes;
@@ -164,7 +164,7 @@ impl<'a> Enrolment<'a> {
         }
     }
 
-    /// Goes on with a stored transaction, for a poll. Absent when the row does not open.
+    /// Goes on with a stored transaction, for a poll.
     pub(super) async fn resume(
         inner: &'a Inner,
         authority: Arc<Authority>,
@@ -256,7 +256,7 @@ impl<'a> Enrolment<'a> {
             }
         }
         match own {
-            Some(row) if row.state.is_final() && row.created.saturating_add(inner.persistence.replay_window) <= now => {
+            Some(row) if row.state.is_final() && inner.persistence.repeats_until(&row) <= now => {
                 self.start_anew(now, row.version, row.lease_epoch, latest_key, &latest, (version, epoch))
             }
             Some(row) => self.adopt(row).await,
@@ -295,8 +295,19 @@ impl<'a> Enrolment<'a> {
         if row.state.is_final() {
             inner.emit(EventId::RequestRepeated, &self.subject, 0, |event| event);
         }
-        if let Some(authority) = record.ca.as_ref().and_then(|name| inner.authorities().named(name).cloned()) {
-            self.authority = authority;
+        match inner.authority_of(&record) {
+            Ok(authority) => self.authority = authority,
+            Err(error) => return self.journal_failed(&error),
+        }
+        if !row.state.is_final() && record.is_renewal {
+            match inner.status_of_signer(&record, self.deadline, &self.subject).await {
+                Ok(CertificateStatus::Revoked) => {
+                    self.fail(ErrorClass::Request, "The certificate to be renewed was revoked while the request waited.", record::E_DENIED);
+                    return Input::StatusRevoked;
+                }
+                Ok(_) => {}
+                Err(error) => return self.journal_failed(&error),
+            }
         }
         if let Some(failure) = &record.failure {
             self.fail(ErrorClass::Request, &failure.description, failure.hresult);
@@ -366,7 +377,7 @@ impl<'a> Enrolment<'a> {
         let renewed = self.record.signer.as_deref().filter(|_| self.record.is_renewal).map(CertificateDer::from);
         let started = inner.context.runtime.monotonic();
         let verdict = match &renewed {
-            Some(certificate) if inner.renewal == RenewalPolicy::CertificateSuffices => Ok(Verdict::Accepted(self.vouched_by(certificate))),
+            Some(certificate) if inner.renewal == RenewalPolicy::CertificateSuffices => Ok(self.renewed_by(certificate)),
             renewed => {
                 let csr = CertificateSigningRequestDer::from(self.record.csr.secret_bytes());
                 let request = ValidateRequest::new(&csr, &self.record.transaction_id).renewing(renewed.as_ref());
@@ -401,9 +412,18 @@ impl<'a> Enrolment<'a> {
     }
 
     /// The names of a renewal are those of the certificate; of these it vouches for the SID alone, which was granted when it was issued.
-    fn vouched_by(&self, certificate: &CertificateDer<'_>) -> Vouched {
-        let certificate = Certificate::from_der(certificate, &self.inner.context.limits).ok();
-        Vouched { sid: certificate.and_then(|certificate| crate::policy::sid_of(&certificate)), ..Vouched::default() }
+    /// Nobody has granted other usages than those that it has.
+    fn renewed_by(&self, certificate: &CertificateDer<'_>) -> Verdict {
+        let rejected = |code: &str, description: &str| Verdict::Rejected { code: code.to_owned(), description: description.to_owned() };
+        let Ok(certificate) = Certificate::from_der(certificate, &self.inner.context.limits) else {
+            return rejected("Certificate", "The certificate to be renewed cannot be read.");
+        };
+        let granted = certificate.extended_key_usage();
+        let asked = self.csr.as_ref().map(Csr::extended_key_usage).unwrap_or_default();
+        if !granted.is_empty() && !asked.iter().all(|usage| granted.contains(usage)) {
+            return rejected("ExtendedKeyUsage", "The CSR asks for an extendedKeyUsage that the certificate to be renewed does not have.");
+        }
+        Verdict::Accepted(Vouched { sid: crate::policy::sid_of(&certificate), ..Vouched::default() })
     }
 
     fn approve(&mut self, vouched: &Vouched) -> Input {
@@ -438,6 +458,10 @@ impl<'a> Enrolment<'a> {
         let now = inner.now();
         let Some(mut row) = self.row.clone() else { return Input::JournalFailed };
         if matches!(state, RowState::Failed | RowState::OrphanSuspected) {
+            if self.failure.reason.is_empty() {
+                let reason = "The service could not be notified, so the certificate was withheld.";
+                self.fail(ErrorClass::Transient, reason, record::E_UNAVAILABLE);
+            }
             self.record.failure.get_or_insert_with(|| FailureNote {
                 hresult: self.failure.hresult,
                 description: self.failure.reason.clone(),
@@ -450,8 +474,11 @@ impl<'a> Enrolment<'a> {
         }
         let Ok(blob) = inner.sealer.seal(row.key, self.record.encode().bytes()) else { return Input::JournalFailed };
         row.blob = blob;
+        // A certificate that is released again keeps the time of its first release.
+        if row.state != RowState::Acknowledged {
+            row.updated = now;
+        }
         row.state = state;
-        row.updated = now;
         if state == RowState::Asked && self.record.pending.is_some() {
             // Nobody works on it: any instance may take the next poll.
             (row.owner, row.lease_until) = (None, now);
@@ -460,10 +487,12 @@ impl<'a> Enrolment<'a> {
             row.owner = Some(inner.context.instance.clone());
             row.lease_until = self.deadline.saturating_add(Duration::from_secs(30)).max(now);
             // Nobody but the client works on it before this; then `maintain` clears it away.
-            row.due = row.created.saturating_add(inner.persistence.replay_window).max(row.lease_until);
+            let from = if state == RowState::Issued { now } else { row.created };
+            row.due = from.saturating_add(inner.persistence.replay_window).max(row.lease_until);
         }
         let changes: Vec<Change> = core::iter::once(row.clone()).chain(self.latest.take()).map(|row| Change { row }).collect();
-        let deadline = self.deadline.saturating_add(Duration::from_secs(5));
+        // What was done after the deadline, a revocation for one, must be stored too.
+        let deadline = self.deadline.max(now).saturating_add(Duration::from_secs(5));
         let stored = inner.within(deadline, &self.subject, inner.journal.commit(changes)).await;
         match stored.as_deref() {
             Ok([CommitAnswer::Stored(version), others @ ..]) => {
@@ -475,6 +504,11 @@ impl<'a> Enrolment<'a> {
             Ok(_) => Input::Conflict,
             Err(error) => self.journal_failed(error),
         }
+    }
+
+    /// When the transaction began.
+    pub(super) fn started(&self) -> Option<Timestamp> {
+        self.row.as_ref().map(|row| row.created)
     }
 
     pub(super) fn fail(&mut self, class: ErrorClass, reason: &str, hresult: i32) {

@@ -53,7 +53,7 @@ pub struct Request {
     pub raw_query: String,
     /// The body of a POST.
     pub body: Vec<u8>,
-    /// Who asks, for the events.
+    /// Who asks, as far as is known. The service does not look at it; what is in front of it limits clients by it.
     pub peer: Option<IpAddr>,
 }
 

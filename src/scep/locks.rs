@@ -44,6 +44,11 @@ impl KeyLock<'_> {
     pub(super) async fn turn(&self) -> lock::MutexGuard<'_, ()> {
         self.lock.lock().await
     }
+
+    /// Its turn, when nobody else has it.
+    pub(super) fn try_turn(&self) -> Option<lock::MutexGuard<'_, ()>> {
+        self.lock.try_lock()
+    }
 }
 
 impl Drop for KeyLock<'_> {
@@ -77,6 +82,7 @@ mod tests {
         let turn = at_work.turn().now_or_never().unwrap();
         {
             let waiting = locks.of(KEY);
+            assert!(waiting.try_turn().is_none());
             let mut turn = pin!(waiting.turn());
             assert!(turn.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }

@@ -3,6 +3,7 @@
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
+use super::ask::is_denial;
 use super::record::{self, Record};
 use super::service::{Inner, Service, Subject};
 use crate::event::EventId;
@@ -19,6 +20,9 @@ use crate::time::Timestamp;
 
 /// Rows taken in one call, so that a call ends.
 const BATCH: usize = 100;
+/// Rows forgotten in one transaction of the journal, and such transactions in one call.
+const PRUNED_AT_ONCE: usize = 1_000;
+const PRUNES: usize = 120;
 /// How long another instance leaves claimed rows alone.
 const LEASE: Duration = Duration::from_secs(600);
 /// Attempts to revoke an orphan before it is left to an operator.
@@ -66,8 +70,16 @@ impl Service {
         inner.keep_registration(now).await;
         inner.look_at_credentials(now);
         let component = Subject { scope: "maintain".to_owned(), delivery: 0 };
-        let prune = PruneRequest::new(now.saturating_sub(inner.persistence.longest()), 1_000);
-        done.pruned = inner.within(inner.soon(), &component, inner.journal.prune(prune)).await.unwrap_or(0);
+        let before = now.saturating_sub(inner.persistence.longest());
+        // As many as come between two calls at a thousand enrolments a second.
+        for _ in 0..PRUNES {
+            let prune = PruneRequest::new(before, PRUNED_AT_ONCE);
+            let pruned = inner.within(inner.soon(), &component, inner.journal.prune(prune)).await.unwrap_or(0);
+            done.pruned = done.pruned.saturating_add(pruned);
+            if pruned < PRUNED_AT_ONCE as u64 {
+                break;
+            }
+        }
         let open = LoadRequest::Open { kind: RowKind::Notification, max: BATCH };
         if let Ok(rows) = inner.within(inner.soon(), &component, inner.journal.load(open)).await {
             done.next_due = rows.iter().map(|row| row.due).min();
@@ -101,15 +113,27 @@ impl Inner {
             return;
         };
         let subject = Subject { scope: record.scope.clone(), delivery: row.delivery };
+        // A client that has come back at last is served first.
+        let lock = self.locks.of(row.key.key);
+        let Some(_turn) = lock.try_turn() else { return };
+        if row.key.kind == RowKind::ScepTransaction && !self.is_unchanged(&row, &subject).await {
+            return;
+        }
         let row = match row.key.kind {
             RowKind::Notification => self.retry_notification(row, &record, &subject, now, done).await,
             RowKind::Orphan => self.retry_revocation(row, &record, &subject, now, done).await,
-            _ => self.clear_away(row, &record, &subject).await,
+            _ => self.clear_away(row, &record, &subject, now).await,
         };
         let stored = self.within(self.soon(), &subject, self.journal.commit(vec![Change { row }])).await;
         if let Err(error) = stored {
             self.journal_failed(&subject, &error);
         }
+    }
+
+    /// Whether the row is still as it was claimed.
+    async fn is_unchanged(&self, row: &Row, subject: &Subject) -> bool {
+        let loaded = self.within(self.soon(), subject, self.journal.load(LoadRequest::Keys(vec![row.key]))).await;
+        loaded.is_ok_and(|rows| rows.first().is_some_and(|stored| stored.version == row.version))
     }
 
     fn later(&self, mut row: Row, now: Timestamp) -> Row {
@@ -169,18 +193,14 @@ impl Inner {
     }
 
     /// The client has not come back in its time: what may have been issued for it is revoked.
-    async fn clear_away(&self, mut row: Row, record: &Record, subject: &Subject) -> Row {
-        let found = match (&record.certificate, row.state) {
-            (Some(_), _) => Ok(Some(record.copy())),
+    async fn clear_away(&self, mut row: Row, record: &Record, subject: &Subject, now: Timestamp) -> Row {
+        let left = match (&record.certificate, row.state) {
+            (Some(_), _) => Left::Certificate(Box::new(record.copy())),
             (None, RowState::Asked) if record.pending.is_some() => self.ask_about_pending(&row, record, subject).await,
-            (None, RowState::Asked | RowState::OrphanSuspected) => match self.find_again(&row, record, subject).await {
-                Some(FindAnswer::Found(issued)) => Ok(Some(with_certificate(record, *issued))),
-                Some(FindAnswer::Absent) => Ok(None),
-                _ => Err("The CA cannot say whether it issued; look for a certificate that nobody has."),
-            },
-            (None, _) => Ok(None),
+            (None, RowState::Asked | RowState::OrphanSuspected) => self.find_again(&row, record, subject).await,
+            (None, _) => Left::Nothing,
         };
-        if record.pending.is_some() {
+        if record.pending.is_some() && row.attempt == 0 {
             self.emit(EventId::ScepRequestIssuedFailure, subject, row.attempt, |event| {
                 event
                     .with_detail("stage", "issue")
@@ -189,46 +209,71 @@ impl Inner {
                     .with_message("The request waited for the CA until its time was over.")
             });
         }
-        match found {
-            Err(reason) => {
-                row.state = RowState::Parked;
-                self.emit(EventId::AnswerLost, subject, row.attempt, |event| event.with_message(reason));
-                return row;
-            }
-            Ok(Some(found)) => {
-                if let Ok(key) = record::run_key(&self.context.provider, row.key.key, row.created) {
-                    self.hand_to_revocation(&found, key, subject).await;
-                }
-            }
-            Ok(None) => {}
-        }
-        row.state = RowState::Failed;
+        row.attempt = row.attempt.saturating_add(1);
+        row.state = match left {
+            Left::Nothing => RowState::Failed,
+            Left::Certificate(found) => match record::run_key(&self.context.provider, row.key.key, row.created) {
+                Ok(key) if self.hand_to_revocation(&found, key, subject).await => RowState::Failed,
+                _ => return self.later(row, now),
+            },
+            Left::CaIsAway if row.attempt < REVOKE_ATTEMPTS => return self.later(row, now),
+            Left::CaIsAway => self.park(&row, subject, "The CA does not answer; look there for a certificate that nobody has."),
+            Left::Unknown(reason) => self.park(&row, subject, reason),
+        };
         row
     }
 
+    fn park(&self, row: &Row, subject: &Subject, reason: &str) -> RowState {
+        self.emit(EventId::AnswerLost, subject, row.attempt, |event| event.with_message(reason));
+        RowState::Parked
+    }
+
     /// What became of a request that the CA held, at the end of its time.
-    async fn ask_about_pending(&self, row: &Row, record: &Record, subject: &Subject) -> Result<Option<Record>, &'static str> {
+    async fn ask_about_pending(&self, row: &Row, record: &Record, subject: &Subject) -> Left {
         let poll_id = record.pending.as_ref().map_or("", |pending| &pending.poll_id);
-        let key = record::run_key(&self.context.provider, row.key.key, row.created).map_err(|_| "The crypto provider failed.")?;
+        let Ok(key) = record::run_key(&self.context.provider, row.key.key, row.created) else { return Left::CaIsAway };
+        let Ok(ca) = self.ca_of(record) else {
+            return Left::Unknown("The CA that holds the request is none of the service's; deny it there.");
+        };
         let request = StatusRequest::new(key, poll_id, self.soon());
-        match self.within(self.soon(), subject, self.ca_of(record).status(request)).await {
-            Ok(IssueAnswer::Issued(issued)) => Ok(Some(with_certificate(record, *issued))),
-            Err(error) if error.retry() == Retry::Never => Ok(None),
-            _ => Err("The CA still holds the request, or does not answer; deny it there."),
+        match self.within(self.soon(), subject, ca.status(request)).await {
+            Ok(IssueAnswer::Issued(issued)) => Left::Certificate(Box::new(with_certificate(record, *issued))),
+            Ok(IssueAnswer::Pending { .. }) => Left::Unknown("The CA still holds the request; deny it there."),
+            Err(error) if is_denial(&error) => Left::Nothing,
+            Err(_) => Left::CaIsAway,
         }
     }
 
-    async fn find_again(&self, row: &Row, record: &Record, subject: &Subject) -> Option<FindAnswer> {
-        let csr = Csr::from_der(record.csr.secret_bytes(), &self.context.limits).ok()?;
-        let key = record::run_key(&self.context.provider, row.key.key, row.created).ok()?;
+    async fn find_again(&self, row: &Row, record: &Record, subject: &Subject) -> Left {
+        let unknown = Left::Unknown("The CA cannot say whether it issued; look for a certificate that nobody has.");
+        let Ok(csr) = Csr::from_der(record.csr.secret_bytes(), &self.context.limits) else { return unknown };
+        let Ok(key) = record::run_key(&self.context.provider, row.key.key, row.created) else { return Left::CaIsAway };
+        let Ok(asked) = self.ca_of(record) else { return unknown };
         // The plan is not stored; key and CSR say what is looked for.
         let ca = record.ca.clone().unwrap_or_else(|| self.authorities().current.issuer.name.clone());
         let mut plan = CertificatePlan::new(ca, csr.subject().as_der().to_vec(), KeyAlgorithm::Rsa2048, row.created);
         plan.subject_alt_names = csr.subject_alt_names().to_vec();
         let der = rustls_pki_types::CertificateSigningRequestDer::from(record.csr.secret_bytes());
         let request = FindRequest::new(key, &der, csr.spki(), &plan, self.soon());
-        self.within(self.soon(), subject, self.ca_of(record).find(request)).await.ok()
+        match self.within(self.soon(), subject, asked.find(request)).await {
+            // In use, and found by its key.
+            Ok(FindAnswer::Found(issued)) if record.renews(&issued.certificate) => Left::Nothing,
+            Ok(FindAnswer::Found(issued)) => Left::Certificate(Box::new(with_certificate(record, *issued))),
+            Ok(FindAnswer::Absent) => Left::Nothing,
+            Ok(FindAnswer::CannotTell) => unknown,
+            Err(error) if error.retry() == Retry::Never => unknown,
+            Err(_) => Left::CaIsAway,
+        }
     }
+}
+
+/// What a client has left behind.
+enum Left {
+    Nothing,
+    Certificate(Box<Record>),
+    /// Nobody can say, now or later; for an operator.
+    Unknown(&'static str),
+    CaIsAway,
 }
 
 fn with_certificate(record: &Record, issued: Issued) -> Record {

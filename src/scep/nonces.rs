@@ -37,18 +37,21 @@ impl NonceCache {
         used.by_nonce.get(nonce.as_bytes()).is_some_and(|known| *known != short(message))
     }
 
-    /// Remembers the nonce of a request that holds its key: strangers do not get in here.
-    pub(super) fn remember(&self, nonce: [u8; 16], message: &[u8; 32], now: Timestamp) {
+    /// Remembers the nonce of a request whose CSR has verified; `false` when another message has taken it meanwhile. No challenge has been
+    /// looked at yet: whoever sends 65,536 requests makes the cache forget others.
+    pub(super) fn remember(&self, nonce: [u8; 16], message: &[u8; 32], now: Timestamp) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.by_nonce.insert(nonce, short(message)).is_some() {
-            return;
+        if let Some(known) = used.by_nonce.get(&nonce) {
+            return *known == short(message);
         }
+        used.by_nonce.insert(nonce, short(message));
         used.order.push_back((now, nonce));
         if used.order.len() > CAPACITY
             && let Some((_, oldest)) = used.order.pop_front()
         {
             used.by_nonce.remove(&oldest);
         }
+        true
     }
 }
 
@@ -76,7 +79,9 @@ mod tests {
         let cache = NonceCache::new(Duration::from_secs(10));
         let (nonce, now) = (Nonce::new([1; 16]), Timestamp::from_secs(1_000));
         assert!(!cache.is_reused(&nonce, &[1; 32], now));
-        cache.remember([1; 16], &[1; 32], now);
+        assert!(cache.remember([1; 16], &[1; 32], now));
+        assert!(cache.remember([1; 16], &[1; 32], now), "the same bytes are a repeat");
+        assert!(!cache.remember([1; 16], &[2; 32], now), "both were looked up before either was remembered");
         assert!(!cache.is_reused(&nonce, &[1; 32], now), "the same bytes are a repeat");
         assert!(cache.is_reused(&nonce, &[2; 32], now));
         assert!(!cache.is_reused(&nonce, &[2; 32], now.saturating_add(Duration::from_secs(11))));

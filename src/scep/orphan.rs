@@ -5,30 +5,27 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
+use super::authority::Authority;
 use super::enrol::Enrolment;
-use super::record::{self, Record};
+use super::record::Record;
 use super::service::{Inner, Subject};
 use super::step::Input;
 use crate::event::EventId;
 use crate::ids::{IdempotencyKey, SerialNumber};
 use crate::message::certificate::Certificate;
 use crate::ports::{CertificateAuthority, Change, PortError, RevokeCall, Row, RowKey, RowKind, RowState};
-use crate::retry::ErrorClass;
 use crate::terms::{Flow, RevocationReason};
 
 impl Enrolment<'_> {
     pub(super) async fn hand_to_revocation(&mut self) -> Input {
-        self.inner.hand_to_revocation(&self.record, self.run_key, &self.subject).await;
-        if self.failure.reason.is_empty() {
-            self.fail(ErrorClass::Transient, "The service could not be notified, so the certificate was withheld.", record::E_UNAVAILABLE);
-        }
-        Input::HandedToRevocation
+        let handed = self.inner.hand_to_revocation(&self.record, self.run_key, &self.subject).await;
+        if handed { Input::HandedToRevocation } else { Input::JournalFailed }
     }
 }
 
 impl Inner {
-    /// Revokes a certificate that nobody may have; what cannot be revoked now is stored for `maintain`.
-    pub(super) async fn hand_to_revocation(&self, record: &Record, run_key: IdempotencyKey, subject: &Subject) {
+    /// Revokes a certificate that nobody may have; what cannot be revoked now is stored for `maintain`. Whether either was done.
+    pub(super) async fn hand_to_revocation(&self, record: &Record, run_key: IdempotencyKey, subject: &Subject) -> bool {
         let revoked = self.revoke(record, subject).await;
         self.emit(EventId::CertificateHandedToRevocation, subject, 0, |event| {
             let event = event.with_detail("revoked", if revoked.is_ok() { "true" } else { "false" });
@@ -38,7 +35,7 @@ impl Inner {
             }
         });
         if revoked.is_ok() {
-            return;
+            return true;
         }
         let (now, key) = (self.now(), RowKey { kind: RowKind::Orphan, key: run_key });
         let deadline = now.saturating_add(Duration::from_secs(10));
@@ -52,20 +49,30 @@ impl Inner {
             }
             Err(error) => Err(PortError::rejected(error.to_string())),
         };
-        if let Err(error) = stored {
-            self.journal_failed(subject, &error);
+        if let Err(error) = &stored {
+            self.journal_failed(subject, error);
         }
+        stored.is_ok()
     }
 
     pub(super) fn serial_of(&self, record: &Record) -> Option<SerialNumber> {
         Some(Certificate::from_der(record.certificate.as_deref()?, &self.context.limits).ok()?.serial()?.clone())
     }
 
-    /// The CA that was asked for a certificate; the current one when it is not known any more.
-    pub(super) fn ca_of(&self, record: &Record) -> Arc<dyn CertificateAuthority> {
+    /// The CA that was asked for a certificate. No other will do: its certificates may have the same serial numbers.
+    pub(super) fn ca_of(&self, record: &Record) -> Result<Arc<dyn CertificateAuthority>, PortError> {
+        self.authority_of(record).map(|authority| authority.issuer.ca.clone())
+    }
+
+    /// The same, with the RA before it.
+    pub(super) fn authority_of(&self, record: &Record) -> Result<Arc<Authority>, PortError> {
         let authorities = self.authorities();
-        let asked = record.ca.as_ref().and_then(|name| authorities.named(name));
-        asked.unwrap_or(&authorities.current).issuer.ca.clone()
+        let Some(name) = &record.ca else { return Ok(authorities.current.clone()) };
+        authorities.named(name).cloned().ok_or_else(|| {
+            PortError::misconfigured(format!(
+                "the CA {name}, which was asked, is none of the service's: it was renamed, or replaced before a restart"
+            ))
+        })
     }
 
     /// One attempt to revoke.
@@ -75,6 +82,6 @@ impl Inner {
         let certificate = record.certificate.as_deref().map(CertificateDer::from);
         let call =
             RevokeCall::new(&serial, certificate.as_ref(), record.ca_side_id.as_deref(), RevocationReason::CessationOfOperation, deadline);
-        self.within(deadline, subject, self.ca_of(record).revoke(call)).await.map(drop)
+        self.within(deadline, subject, self.ca_of(record)?.revoke(call)).await.map(drop)
     }
 }

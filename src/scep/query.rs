@@ -53,15 +53,15 @@ impl Inner {
             Ok(None) => return (no_such_transaction(), None),
             Err(()) => return (journal, None),
         };
-        let over = if row.state.is_final() { self.persistence.replay_window } else { self.persistence.pending_lifetime };
-        if row.created.saturating_add(over) <= self.now() {
+        let held_until = row.created.saturating_add(self.persistence.pending_lifetime);
+        let until = if row.state.is_final() { self.persistence.repeats_until(&row) } else { held_until };
+        if until <= self.now() {
             return (no_such_transaction(), None);
         }
         let Ok(record) = self.sealer.open(row.key, &row.blob).and_then(Record::decode) else { return (journal, None) };
         let original = record.signer.as_deref().and_then(|der| Certificate::from_der(der, &self.context.limits).ok());
         let Some(original) = original else { return (journal, None) };
-        let authorities = self.authorities();
-        let authority = record.ca.as_ref().and_then(|name| authorities.named(name)).unwrap_or(&authorities.current).clone();
+        let authority = self.authorities().current.clone();
         let outcome = Enrolment::resume(self, authority, row, record, subject, deadline).await;
         (outcome, Some(original))
     }
@@ -130,7 +130,8 @@ impl Inner {
         let Some(der) = known.certificate else { return no_such_certificate() };
         let Ok(certificate) = Certificate::from_der(&der, &self.context.limits) else { return no_such_certificate() };
         let same_key = certificate.spki() == asker.spki();
-        let same_subject = matches!(signer, Signer::Ours(_)) && certificate.subject().matches(asker.subject());
+        let same_subject =
+            matches!(signer, Signer::Ours(_)) && !asker.subject().is_empty() && certificate.subject().matches(asker.subject());
         let is_it = certificate.serial() == Some(&serial);
         if is_it && (same_key || same_subject) { Outcome::Told(Content::Certificate(der.as_ref().to_vec())) } else { no_such_certificate() }
     }

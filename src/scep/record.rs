@@ -149,6 +149,11 @@ impl Record {
         })
     }
 
+    /// Whether this certificate is the one that is to be renewed.
+    pub(crate) fn renews(&self, certificate: &[u8]) -> bool {
+        self.is_renewal && self.signer.as_deref() == Some(certificate)
+    }
+
     /// The same, for a row of its own.
     pub(crate) fn copy(&self) -> Self {
         Self {

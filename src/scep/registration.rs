@@ -65,6 +65,16 @@ impl ManagedRegistrationAuthority {
         self
     }
 
+    /// Whether a certificate ends so soon that it is to be renewed.
+    fn is_due(&self, authority: &Authority, now: Timestamp) -> bool {
+        [&authority.signing, &authority.decryption].into_iter().any(|certificate| {
+            // A CA that gives less time than asked, since it ends itself perhaps, is asked later in proportion, not again and again.
+            let given = certificate.not_after().since(certificate.not_before()).min(self.validity);
+            let before = self.renew_before.as_secs_f64() * given.as_secs_f64() / self.validity.as_secs_f64();
+            certificate.not_after().since(now).as_secs_f64() <= before
+        })
+    }
+
     pub(super) fn finding(&self) -> Option<Finding> {
         let wrong = self.subject.is_empty() || self.validity <= self.renew_before;
         let problem = "the subject is empty, or the certificates would be renewed as soon as they are issued";
@@ -110,7 +120,7 @@ pub(super) async fn first(
 ) -> Result<(RegistrationAuthority, Vec<Authority>), PortError> {
     let now = context.runtime.now();
     let mut stored = managed.store.load().await?;
-    let newest = stored.last().filter(|ra| is_in_time(ra, context, issuer, chain, managed.renew_before).is_some()).cloned();
+    let newest = stored.last().filter(|ra| is_in_time(managed, ra, context, issuer, chain).is_some()).cloned();
     let current = match newest {
         Some(ra) => {
             stored.pop();
@@ -140,18 +150,13 @@ fn read(ra: &RegistrationAuthority, context: &Context, issuer: &Issuer, chain: &
 }
 
 fn is_in_time(
+    managed: &ManagedRegistrationAuthority,
     ra: &RegistrationAuthority,
     context: &Context,
     issuer: &Issuer,
     chain: &[CertificateDer<'static>],
-    renew_before: Duration,
 ) -> Option<Authority> {
-    read(ra, context, issuer, chain).filter(|authority| !is_due(authority, context.runtime.now(), renew_before))
-}
-
-fn is_due(authority: &Authority, now: Timestamp, renew_before: Duration) -> bool {
-    let ends = authority.signing.not_after().min(authority.decryption.not_after());
-    ends <= now.saturating_add(renew_before)
+    read(ra, context, issuer, chain).filter(|authority| !managed.is_due(authority, context.runtime.now()))
 }
 
 /// Makes keys and has the CA issue for them.
@@ -271,12 +276,13 @@ impl Inner {
     ) -> Result<(), PortError> {
         let (context, issuer, chain) = (&self.context, &current.issuer, current.chain.as_slice());
         let stored = managed.store.load().await?;
+        self.open_for_others(&stored, issuer, chain);
         let newer = stored.last().filter(|ra| ra.decryption_certificate != *current.decryption.der());
-        if let Some(authority) = newer.and_then(|ra| is_in_time(ra, context, issuer, chain, managed.renew_before)) {
+        if let Some(authority) = newer.and_then(|ra| is_in_time(managed, ra, context, issuer, chain)) {
             self.take_over(authority, "taken over from another instance");
             return Ok(());
         }
-        if !is_due(current, now, managed.renew_before) {
+        if !managed.is_due(current, now) {
             return Ok(());
         }
         let ra = obtain(managed, context, issuer, chain).await?;
@@ -284,6 +290,16 @@ impl Inner {
         let unusable = || PortError::misconfigured("the CA issued no usable certificate for the RA");
         self.take_over(read(&ra, context, issuer, chain).ok_or_else(unusable)?, "renewed");
         Ok(())
+    }
+
+    /// Opens requests to what other instances have shown to clients, though a still newer one has followed.
+    fn open_for_others(&self, stored: &[RegistrationAuthority], issuer: &Issuer, chain: &[CertificateDer<'static>]) {
+        let Some((_, older)) = stored.split_last() else { return };
+        let authorities = self.authorities();
+        let unknown = older.iter().filter(|ra| !authorities.has_recipient(&ra.decryption_certificate));
+        for authority in unknown.filter_map(|ra| read(ra, &self.context, issuer, chain)) {
+            self.add_former(authority);
+        }
     }
 
     fn take_over(&self, authority: Authority, how: &str) {

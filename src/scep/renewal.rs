@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::authority::Authority;
 use super::config::RenewalPolicy;
+use super::record::Record;
 use super::service::{Inner, Subject};
 use super::wire::{Binding, Incoming};
 use crate::event::EventId;
 use crate::message::certificate::Certificate;
 use crate::message::scep::MessageType;
-use crate::ports::CertificateStatus;
+use crate::ports::{CertificateStatus, PortError};
 use crate::retry::ErrorClass;
 use crate::time::Timestamp;
 
@@ -49,7 +50,7 @@ impl Inner {
         if !certificate.is_valid_at(self.now()) {
             return Err(NotServed::new(ErrorClass::Request, "The signer's certificate has ended, or is not valid yet."));
         }
-        let is_ra = [&authority.signing, &authority.decryption].into_iter().any(|own| own.spki() == certificate.spki());
+        let is_ra = self.authorities().is_ra(certificate);
         if certificate.is_ca() || is_ra || !certificate.unknown_critical_extensions().is_empty() {
             return Err(NotServed::new(ErrorClass::Request, "The signer's certificate is not a client's."));
         }
@@ -77,6 +78,23 @@ impl Inner {
                 Err(NotServed::new(ErrorClass::Configuration, reason))
             }
             Err(error) => Err(NotServed::new(error.class(), error.to_string())),
+        }
+    }
+
+    /// Whether the certificate that is to be renewed still counts, long after the request was let in.
+    pub(super) async fn status_of_signer(
+        &self,
+        record: &Record,
+        deadline: Timestamp,
+        subject: &Subject,
+    ) -> Result<CertificateStatus, PortError> {
+        let signer = record.signer.as_deref().and_then(|der| Certificate::from_der(der, &self.context.limits).ok());
+        let Some(signer) = signer else { return Ok(CertificateStatus::Revoked) };
+        let (authorities, provider, certificate) = (self.authorities(), self.context.provider.clone(), signer.clone());
+        let issuer = self.context.offload(move || authorities.issuer_of(&provider, &certificate).cloned()).await;
+        match issuer.map_err(|error| PortError::transient(error.to_string()))? {
+            Some(authority) => self.status_of(&authority, &signer, deadline, subject).await,
+            None => Ok(CertificateStatus::Revoked),
         }
     }
 

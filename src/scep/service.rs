@@ -257,9 +257,7 @@ impl Inner {
             return (Outcome::refused(Stage::Verify, FailInfo::BadAlg, ErrorClass::Unsupported, reason), None);
         }
         if self.nonces.is_reused(incoming.nonce(), &digest, self.now()) {
-            let reason = "The senderNonce was used by another message.";
-            self.emit(EventId::RequestConflict, &subject, 0, |event| event.with_message(reason));
-            return (Outcome::refused(Stage::Verify, FailInfo::BadRequest, ErrorClass::Request, reason), None);
+            return (self.nonce_reused(&subject), None);
         }
         match incoming.message_type() {
             MessageType::CertPoll => self.poll(&incoming, subject, deadline).await,
@@ -304,8 +302,16 @@ impl Inner {
             return Outcome::TryLater { reason: "The crypto provider failed." };
         };
         let origin = Origin { signer_key, nonce: *verified.nonce.as_bytes(), message: digest };
-        self.nonces.remember(origin.nonce, &digest, self.now());
+        if !self.nonces.remember(origin.nonce, &digest, self.now()) {
+            return self.nonce_reused(&subject);
+        }
         Enrolment::new(self, authority, verified, subject, deadline).run(origin).await
+    }
+
+    fn nonce_reused(&self, subject: &Subject) -> Outcome {
+        let reason = "The senderNonce was used by another message.";
+        self.emit(EventId::RequestConflict, subject, 0, |event| event.with_message(reason));
+        Outcome::refused(Stage::Verify, FailInfo::BadRequest, ErrorClass::Request, reason)
     }
 
     /// Decrypts the envelope, and does the CPU work that follows in the same go. One error for everything that is wrong inside.

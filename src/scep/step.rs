@@ -127,7 +127,7 @@ pub(crate) enum Ending {
     Withheld,
     /// Refused before; the client gets FAILURE again.
     RefusedBefore,
-    /// The certificate was revoked since; the client gets FAILURE.
+    /// The certificate was revoked since, or the one to be renewed; the client gets FAILURE.
     Revoked,
     /// Refused, whatever becomes of the request that it collides with.
     NotItsTurn,
@@ -195,6 +195,7 @@ enum At {
     NotifyingSuccess,
     SpoolingSuccess,
     CommittingReleased { notified: Notified },
+    CommittingOrphan,
     Withholding,
     CommittingWithheld,
     RevokingBadCertificate,
@@ -215,6 +216,7 @@ impl Transaction {
             (At::Start, Input::New) => self.go(At::Validating, Action::Validate),
             (At::Start, Input::Known(stored)) => self.resume(stored),
             (At::Start, Input::NotItsTurn) => self.finish(Ending::NotItsTurn),
+            (At::Start, Input::StatusRevoked) => self.finish(Ending::Revoked),
             (At::Validating, Input::Accepted) => self.go(At::CommittingAsked, Action::Commit(RowState::Asked)),
             (At::Validating, Input::Rejected | Input::NoVerdict) => {
                 self.finish(Ending::Refused { stage: Stage::Verify, notified: Notified::NotDue })
@@ -243,7 +245,9 @@ impl Transaction {
             (At::Checking, Input::CheckPassed) if self.rules.tells_nobody => self.notify_success(),
             (At::Checking, Input::CheckPassed) => self.go(At::CommittingIssued, Action::Commit(RowState::Issued)),
             (At::Checking, _) => self.go(At::RevokingBadCertificate, Action::Revoke),
-            (At::RevokingBadCertificate, _) => self.refuse(Stage::Check, RowState::Failed),
+            (At::RevokingBadCertificate, Input::HandedToRevocation) => self.refuse(Stage::Check, RowState::Failed),
+            // Left to whoever clears away.
+            (At::RevokingBadCertificate, _) => self.refuse(Stage::Check, RowState::OrphanSuspected),
             // That it is issued could not be stored. The row says *asked*: whoever comes next finds the certificate at the CA.
             (At::CommittingIssued, Input::JournalFailed | Input::Conflict) => self.finish(Ending::TryLater),
             (At::CommittingIssued, Input::Committed) => self.notify_success(),
@@ -253,15 +257,20 @@ impl Transaction {
                 NotificationPolicy::NotifyBeforeRelease if again && self.notify_attempt < self.rules.notify_attempts => {
                     self.notify_success()
                 }
-                NotificationPolicy::NotifyBeforeRelease => self.go(At::Withholding, Action::Revoke),
+                // Stored before it is revoked: whoever comes after a crash must not release it.
+                NotificationPolicy::NotifyBeforeRelease => self.go(At::CommittingOrphan, Action::Commit(RowState::OrphanSuspected)),
             },
+            (At::CommittingOrphan, _) => self.go(At::Withholding, Action::Revoke),
             (At::SpoolingSuccess, Input::Spooled) => self.release(Notified::Later),
             (At::SpoolingSuccess, _) => self.release(Notified::No),
+            // Somebody else goes on with the row, and may revoke the certificate.
+            (At::CommittingReleased { .. }, Input::Conflict) => self.finish(Ending::TryLater),
             // As where the certificate is stored before the news: the row says *asked*.
             (At::CommittingReleased { .. }, input) if self.rules.tells_nobody && input != Input::Committed => self.finish(Ending::TryLater),
             // The certificate is valid and the service knows of it, or will: a journal that fails now must not take it from the client.
             (At::CommittingReleased { notified }, _) => self.finish(Ending::Released { notified, repeated: self.repeated }),
-            (At::Withholding, _) => self.go(At::CommittingWithheld, Action::Commit(RowState::Failed)),
+            (At::Withholding, Input::HandedToRevocation) => self.go(At::CommittingWithheld, Action::Commit(RowState::Failed)),
+            (At::Withholding, _) => self.finish(Ending::Withheld),
             (At::CommittingWithheld, _) => self.finish(Ending::Withheld),
             (At::NotifyingFailure { stage, after }, Input::Notified) => self.refused(stage, after, Notified::Yes),
             (At::NotifyingFailure { stage, after }, Input::NotNotified { again }) => match self.rules.notification {
@@ -288,7 +297,10 @@ impl Transaction {
                 self.resumed = true;
                 self.go(At::Validating, Action::Validate)
             }
-            RowState::Issued | RowState::Packed | RowState::Uploading => self.notify_success(),
+            // An earlier run may have revoked it and ended before it could say so.
+            RowState::Issued | RowState::Packed | RowState::Uploading => {
+                self.go(At::CheckingStatus { is_told: false }, Action::CheckStatus)
+            }
             RowState::Acknowledged => {
                 self.repeated = true;
                 self.go(At::CheckingStatus { is_told: stored.is_told }, Action::CheckStatus)
@@ -400,13 +412,34 @@ mod tests {
     fn a_failed_success_notification_withholds_the_certificate_only_in_the_strict_policy() {
         let issued = [NEW, Input::Accepted, Input::Committed, Input::Issued, Input::CheckPassed, Input::Committed];
         let failed = Input::NotNotified { again: true };
-        let strict = run(STRICT, &[&issued[..], &[failed, failed, Input::HandedToRevocation, Input::Committed]].concat());
+        let strict = run(STRICT, &[&issued[..], &[failed, failed, Input::Committed, Input::HandedToRevocation, Input::Committed]].concat());
         assert_eq!(
             strict[6..],
-            [Action::NotifySuccess(2), Action::Revoke, Action::Commit(RowState::Failed), Action::Finish(Ending::Withheld)]
+            [
+                Action::NotifySuccess(2),
+                Action::Commit(RowState::OrphanSuspected),
+                Action::Revoke,
+                Action::Commit(RowState::Failed),
+                Action::Finish(Ending::Withheld),
+            ]
         );
+        for not_stored in [Input::JournalFailed, Input::Conflict] {
+            assert_eq!(
+                run(STRICT, &[&issued[..], &[failed, failed, not_stored]].concat())[8],
+                Action::Revoke,
+                "it is revoked all the same"
+            );
+        }
         let spool = run(SPOOL, &[&issued[..], &[failed, Input::Spooled, Input::Committed]].concat());
         assert_eq!(spool[6..8], [Action::SpoolSuccess, Action::Commit(RowState::Acknowledged)]);
+    }
+
+    #[test]
+    fn what_another_instance_has_taken_over_is_not_released_and_a_failing_journal_takes_nothing_from_the_client() {
+        let notified = [NEW, Input::Accepted, Input::Committed, Input::Issued, Input::CheckPassed, Input::Committed, Input::Notified];
+        assert_eq!(run(STRICT, &[&notified[..], &[Input::Conflict]].concat())[7], Action::Finish(Ending::TryLater));
+        let released = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: false });
+        assert_eq!(run(STRICT, &[&notified[..], &[Input::JournalFailed]].concat())[7], released);
     }
 
     #[test]
@@ -456,6 +489,8 @@ mod tests {
         let again = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: true });
         assert_eq!(run(STRICT, &[told, Input::StatusGood]), [Action::CheckStatus, again]);
         assert_eq!(run(STRICT, &[told, Input::StatusRevoked])[1], Action::Finish(Ending::Revoked));
+        let unreleased = [known(RowState::Issued), Input::StatusRevoked];
+        assert_eq!(run(STRICT, &unreleased), [Action::CheckStatus, Action::Finish(Ending::Revoked)], "revoked by a run that did not end");
         assert_eq!(run(STRICT, &[told, Input::NoVerdict])[1], Action::Finish(Ending::TryLater));
         assert_eq!(
             run(SPOOL, &[untold, Input::StatusGood, Input::Notified, Input::Committed])[1..],

@@ -4,11 +4,13 @@ use std::sync::atomic::Ordering;
 
 use intune_connector::crypto::SignatureAlgorithm;
 use intune_connector::event::EventId;
-use intune_connector::ids::TransactionId;
+use intune_connector::ids::{IdempotencyKey, TransactionId};
 use intune_connector::message::enveloped::EnvelopeBuilder;
 use intune_connector::message::scep::{FailInfo, MessageType, Nonce, PkiStatus, ReplyTo, TransactionName};
 use intune_connector::message::signed::{SignedAttribute, SignedBuilder, SignedContent};
+use intune_connector::ports::{Change, Journal as _, Row, RowKey, RowKind, RowState, SealedBlob};
 use intune_connector::scep::NotificationPolicy;
+use intune_connector::terms::Flow;
 use intune_connector::time::Timestamp;
 
 use crate::scep_lab::{Client, Lab, TestCa, provider, shared_key};
@@ -107,10 +109,60 @@ fn a_stored_certificate_that_was_revoked_since_is_not_released_again() {
 }
 
 #[test]
+fn a_withheld_certificate_stays_withheld_when_its_end_could_not_be_stored() {
+    // The CA of the second says whether a certificate counts; that of the first does not.
+    for (looks_up, refused) in [(false, vec![RowState::Failed]), (true, vec![RowState::OrphanSuspected, RowState::Failed])] {
+        let ca = TestCa::new(shared_key(0));
+        ca.looks_up.store(looks_up, Ordering::SeqCst);
+        let lab = Lab::with_ca(ca, |builder| builder);
+        lab.notifier.fail.store(3, Ordering::SeqCst);
+        *lab.journal.refuse_states.lock().unwrap() = refused;
+        let client = lab.client();
+        let request = || ask(&lab, &client, MessageType::PkcsReq, &client.csr.clone());
+        assert_eq!(outcome(&request()), REFUSED);
+        assert_eq!(lab.ca.revoked.lock().unwrap().len(), 1);
+        lab.journal.refuse_states.lock().unwrap().clear();
+        assert_eq!(outcome(&request()), REFUSED, "it is revoked");
+        assert!(lab.notifier.successes.lock().unwrap().is_empty(), "and the service is not told of it");
+    }
+}
+
+#[test]
+fn a_withheld_certificate_that_can_be_neither_revoked_nor_listed_is_revoked_later() {
+    let lab = lab();
+    lab.notifier.fail.store(3, Ordering::SeqCst);
+    lab.ca.refuse_revocation.store(1, Ordering::SeqCst);
+    *lab.journal.refuse.lock().unwrap() = Some(RowKind::Orphan);
+    let client = lab.client();
+    assert_eq!(outcome(&ask(&lab, &client, MessageType::PkcsReq, &client.csr.clone())), REFUSED);
+    assert!(lab.ca.revoked.lock().unwrap().is_empty());
+    lab.runtime.block_on(lab.service.maintain(Timestamp::system_now().saturating_add(2 * DAY)));
+    assert_eq!(lab.ca.revoked.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn old_rows_are_forgotten_however_many_there_are() {
+    let lab = lab();
+    enrolled(&lab);
+    let old = Timestamp::system_now().saturating_sub(30 * DAY);
+    let rows = (0..2_500u32).map(|number| {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        let key = RowKey { kind: RowKind::ScepTransactionId, key: IdempotencyKey::new(key) };
+        let mut row = Row::new(key, Flow::Scep, old, SealedBlob::new(Vec::new()));
+        row.state = RowState::Acknowledged;
+        Change { row }
+    });
+    lab.runtime.block_on(lab.journal.commit(rows.collect())).unwrap();
+    assert_eq!(lab.runtime.block_on(lab.service.maintain(Timestamp::system_now())).pruned, 2_500);
+    assert_eq!(lab.journal.rows.rows().len(), 2, "those of the enrolment");
+}
+
+#[test]
 fn a_notification_that_was_lost_is_made_up_for_before_the_certificate_is_released_again() {
     let lab = Lab::with_ca(TestCa::new(shared_key(0)).that_looks_up(), |builder| builder.notification(NotificationPolicy::IssueThenNotify));
     lab.notifier.fail.store(1, Ordering::SeqCst);
-    *lab.journal.refuse.lock().unwrap() = Some(intune_connector::ports::RowKind::Notification);
+    *lab.journal.refuse.lock().unwrap() = Some(RowKind::Notification);
     let (client, certificate) = enrolled(&lab);
     assert_eq!(lab.sink.count(EventId::ScepNotifySaveToDiskFailed), 1);
     *lab.journal.refuse.lock().unwrap() = None;

@@ -1,20 +1,22 @@
 //! Requests that the CA holds for approval.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use intune_connector::adapters::{CallbackValidator, VolatileJournal};
+use intune_connector::adapters::{CallbackValidator, StdRuntime, VolatileJournal};
 use intune_connector::event::EventId;
 use intune_connector::ids::TransactionId;
 use intune_connector::message::scep::{FailInfo, IssuerAndSubject, MessageType, PkiStatus, ScepResponse};
-use intune_connector::ports::{Verdict, Vouched};
+use intune_connector::ports::{Busy, PortError, RowKind, Runtime, Verdict, Vouched};
 use intune_connector::scep::{NotificationPolicy, PendingPolicy, Persistence, Service, ServiceBuilder};
 use intune_connector::secret::SecretBytes;
 use intune_connector::time::Timestamp;
 
 use crate::scep_lab::{Client, Fault, Lab, TestCa, name, shared_key};
-use crate::{DAY, ask, outcome, read};
+use crate::{DAY, ask, enrolled, outcome, read};
 
 const PENDING: (PkiStatus, Option<FailInfo>) = (PkiStatus::Pending, None);
 const NO_MATCH: (PkiStatus, Option<FailInfo>) = (PkiStatus::Failure, Some(FailInfo::BadCertId));
@@ -67,6 +69,22 @@ fn a_poll_after_the_certificate_was_lost_on_the_way_gets_it_again() {
     let again = client.certificate(&poll(&lab, &client));
     assert_eq!(first.der(), again.der());
     assert_eq!((lab.ca.certificates(), lab.notifier.successes.lock().unwrap().len()), (1, 1));
+}
+
+#[test]
+fn the_replay_window_of_a_held_request_begins_with_its_certificate() {
+    let lab = Lab::with_ca(TestCa::new(shared_key(0)).that_looks_up(), |builder| {
+        polled(builder).persistence(Persistence::default().with_replay_window(Duration::from_secs(2)))
+    });
+    lab.ca.faults.lock().unwrap().push(Fault::Pending { polls: 0 });
+    let client = lab.client();
+    assert_eq!(outcome(&request(&lab, &client)), PENDING);
+    std::thread::sleep(Duration::from_millis(2_100));
+    let first = client.certificate(&poll(&lab, &client));
+    // The answer was lost on the way.
+    assert_eq!(client.certificate(&poll(&lab, &client)).der(), first.der());
+    assert_eq!(client.certificate(&request(&lab, &client)).der(), first.der());
+    assert_eq!(lab.ca.certificates(), 1);
 }
 
 #[test]
@@ -153,6 +171,45 @@ fn a_request_that_the_ca_denies_after_a_while_fails_and_the_service_is_told() {
 }
 
 #[test]
+fn a_ca_that_cannot_be_asked_for_a_while_still_holds_the_request() {
+    let errors = || {
+        let away = PortError::transient("the CA is away").with_effect(intune_connector::retry::Effect::None);
+        vec![away, PortError::misconfigured("the credentials have expired"), PortError::transient("no answer")]
+    };
+    let held = lab(0);
+    let client = held.client();
+    assert_eq!(outcome(&request(&held, &client)), PENDING);
+    *held.ca.poll_errors.lock().unwrap() = errors();
+    for _ in 0..3 {
+        assert_eq!(outcome(&poll(&held, &client)), PENDING);
+    }
+    client.certificate(&poll(&held, &client));
+    assert_eq!((held.ca.asks.load(Ordering::SeqCst), held.ca.certificates()), (1, 1));
+
+    // The same while the client waits.
+    let waiting = Lab::with_ca(TestCa::new(shared_key(0)), |builder| builder);
+    waiting.ca.faults.lock().unwrap().push(Fault::Pending { polls: 0 });
+    *waiting.ca.poll_errors.lock().unwrap() = errors();
+    let client = waiting.client();
+    client.certificate(&request(&waiting, &client));
+    assert_eq!((waiting.ca.asks.load(Ordering::SeqCst), waiting.ca.certificates()), (1, 1));
+    assert!(waiting.notifier.failures.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_held_renewal_of_a_certificate_that_was_revoked_meanwhile_is_not_released() {
+    let lab = Lab::with_ca(TestCa::new(shared_key(0)).that_looks_up(), polled);
+    let (mut client, certificate) = enrolled(&lab);
+    client.signer = certificate.clone();
+    client.transaction = TransactionId::try_from(b"renewal".to_vec()).unwrap();
+    lab.ca.faults.lock().unwrap().push(Fault::Pending { polls: 0 });
+    assert_eq!(outcome(&request(&lab, &client)), PENDING);
+    lab.ca.revoked.lock().unwrap().push(certificate.serial().unwrap().clone());
+    assert_eq!(outcome(&poll(&lab, &client)), (PkiStatus::Failure, Some(FailInfo::BadRequest)));
+    assert_eq!((lab.ca.polls.load(Ordering::SeqCst), lab.ca.certificates()), (0, 1));
+}
+
+#[test]
 fn another_csr_in_the_transaction_is_refused_while_the_first_is_held_and_new_afterwards() {
     let lab = lab(0);
     let client = lab.client();
@@ -196,6 +253,47 @@ fn a_held_request_survives_a_restart_of_the_service() {
     assert_eq!((lab.ca.asks.load(Ordering::SeqCst), lab.ca.certificates()), (1, 1));
 }
 
+/// A clock that is ahead.
+#[derive(Debug)]
+struct Later(Arc<StdRuntime>, Duration);
+
+impl Runtime for Later {
+    fn now(&self) -> Timestamp {
+        self.0.now().saturating_add(self.1)
+    }
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.sleep(duration)
+    }
+    fn offload(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), Busy> {
+        self.0.offload(job)
+    }
+}
+
+#[test]
+fn the_validity_of_a_held_certificate_may_be_counted_from_its_approval_and_no_later() {
+    for (longer, expected) in [(3, PkiStatus::Success), (5, PkiStatus::Failure)] {
+        let lab = lab(0);
+        let client = lab.client();
+        let journal = Arc::new(VolatileJournal::new());
+        let builder = || polled(lab.builder(journal.clone())).sealing_key(SecretBytes::copy_from(&[7; 32]));
+        let first = lab.runtime.block_on(builder().build()).unwrap();
+        let post = |service: &Service, message: Vec<u8>| {
+            lab.runtime.block_on(service.handle(intune_connector::scep::Request::post("operation=PKIOperation", message)))
+        };
+        let (message, to) = client.message(&lab.ra);
+        assert_eq!(outcome(&client.reply(&post(&first, message.clone()), &to, &lab.ra)), PENDING);
+        *lab.ca.longer.lock().unwrap() = longer * DAY;
+        let later = builder().runtime(Arc::new(Later(lab.runtime.clone(), 3 * DAY)));
+        let later = lab.runtime.block_on(later.build()).unwrap();
+        let reply = client.reply(&post(&later, message), &to, &lab.ra);
+        assert_eq!(reply.status(), expected, "{longer}");
+        assert_eq!(lab.ca.revoked.lock().unwrap().len(), usize::from(expected == PkiStatus::Failure));
+    }
+}
+
 #[test]
 fn a_request_that_waited_too_long_is_given_up_and_what_the_ca_issued_is_revoked() {
     for (polls, revoked, state) in [(0, 1, EventId::CertificateHandedToRevocation), (9, 0, EventId::AnswerLost)] {
@@ -209,6 +307,27 @@ fn a_request_that_waited_too_long_is_given_up_and_what_the_ca_issued_is_revoked(
         assert_eq!((lab.sink.count(EventId::ScepRequestIssuedFailure), lab.sink.count(state)), (1, 1), "{:?}", lab.codes());
         assert_eq!(lab.ca.revoked.lock().unwrap().len(), revoked);
     }
+}
+
+#[test]
+fn what_the_ca_issued_too_late_is_revoked_once_ca_and_journal_are_back() {
+    let lab = lab(0);
+    let client = lab.client();
+    assert_eq!(outcome(&request(&lab, &client)), PENDING);
+    let _ = lab.sink.take();
+    let maintain = |days: u32| lab.runtime.block_on(lab.service.maintain(Timestamp::system_now().saturating_add(days * DAY)));
+    lab.ca.poll_errors.lock().unwrap().push(PortError::transient("the CA is away"));
+    maintain(8);
+    assert_eq!((lab.sink.count(EventId::ScepRequestIssuedFailure), lab.sink.count(EventId::AnswerLost)), (1, 0));
+    // Neither revoked nor on the list of orphans.
+    lab.ca.refuse_revocation.store(1, Ordering::SeqCst);
+    *lab.journal.refuse.lock().unwrap() = Some(RowKind::Orphan);
+    maintain(9);
+    assert!(lab.ca.certificates() == 1 && lab.ca.revoked.lock().unwrap().is_empty());
+    *lab.journal.refuse.lock().unwrap() = None;
+    maintain(10);
+    assert_eq!(lab.ca.revoked.lock().unwrap().len(), 1);
+    assert_eq!(lab.sink.count(EventId::ScepRequestIssuedFailure), 1, "told once");
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 
 use intune_connector::ids::SerialNumber;
 use intune_connector::limits::Limits;
+use intune_connector::message::certificate::Certificate;
 use intune_connector::message::crl::Crl;
+use intune_connector::message::name::Name;
 use intune_connector::message::scep::{FailInfo, IssuerAndSerialNumber, MessageType, PkiStatus};
 
 use crate::scep_lab::{Client, Lab, TestCa, name, provider, shared_key};
@@ -44,6 +46,24 @@ fn a_client_that_shows_a_certificate_of_ours_gets_those_of_its_subject() {
     asker.signer = new;
     let reply = ask(&lab, &asker, MessageType::GetCert, &body);
     assert_eq!(asker.certificate_for(&reply, &first.key.spki).der(), old.der());
+}
+
+#[test]
+fn who_has_no_subject_gets_no_certificate_of_others_without_one() {
+    let lab = lab();
+    let until = intune_connector::time::Timestamp::system_now().saturating_add(crate::DAY);
+    let of = |key: &[u8], number: u8| {
+        let certificate = lab.ca.make(Name::from_der(&[0x30, 0x00]).unwrap(), key, |builder| builder, until);
+        lab.ca.issued.lock().unwrap().insert([number; 32], certificate.clone());
+        read(&certificate)
+    };
+    let (own, other) = (of(&new_key().spki, 1), of(&shared_key(3).spki, 2));
+    let mut asker = Client::new(new_key(), "CN=device-1", "asker");
+    asker.signer = own.clone();
+    let get =
+        |certificate: &Certificate| ask(&lab, &asker, MessageType::GetCert, &IssuerAndSerialNumber::of(certificate).unwrap().to_der());
+    assert_eq!(outcome(&get(&other)), NO_MATCH);
+    assert_eq!(asker.certificate(&get(&own)).der(), own.der());
 }
 
 #[test]

@@ -1,18 +1,21 @@
 //! Certificates that the service has issued for itself.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use intune_connector::adapters::{InMemoryRegistrationAuthorities, VolatileJournal};
 use intune_connector::event::EventId;
 use intune_connector::message::certificate::Certificate;
+use intune_connector::message::csr::CsrBuilder;
+use intune_connector::message::scep::{MessageType, PkiRequestBuilder, PkiStatus};
 use intune_connector::message::signed::Signed;
 use intune_connector::ports::{PortError, RegistrationAuthority, RegistrationAuthorityStore, RegistrationKey, RegistrationKeys};
-use intune_connector::scep::{ManagedRegistrationAuthority, Request, Service};
-use intune_connector::terms::KeyUsage;
+use intune_connector::scep::{ManagedRegistrationAuthority, RenewalPolicy, Request, Service};
+use intune_connector::terms::{KeyAlgorithm, KeyUsage, oids};
 use intune_connector::time::Timestamp;
 
-use crate::scep_lab::{Lab, TestCa, name, provider, shared_key};
+use crate::scep_lab::{Client, KeyPair, Lab, TestCa, key_pair, name, provider, shared_key, sign};
 use crate::{DAY, new_key, read};
 
 fn lab() -> Lab {
@@ -105,6 +108,91 @@ fn what_another_instance_has_renewed_is_taken_over() {
     assert_eq!(second.der(), shown(&lab, &one)[0].der());
     enrol(&lab, &two, &first, &first);
     enrol(&lab, &two, &second, &second);
+}
+
+#[test]
+fn the_certificate_of_a_key_that_was_replaced_renews_nothing() {
+    let lab = lab();
+    let store = Arc::new(InMemoryRegistrationAuthorities::single(provider().clone()));
+    let ra = managed(store.clone()).validity(40 * DAY, 39 * DAY);
+    let builder = lab.builder_before(Arc::new(VolatileJournal::new()), ra, lab.validator.clone());
+    let service = lab.runtime.block_on(builder.renewal(RenewalPolicy::CertificateSuffices).build()).unwrap();
+    let old = lab.runtime.block_on(store.load()).unwrap().remove(0);
+    let (signer, decryption) = (read(&old.signing_certificate), Some(old.decryption_key));
+    lab.runtime.block_on(service.maintain(Timestamp::system_now().saturating_add(2 * DAY)));
+    let current = shown(&lab, &service).remove(0);
+    assert_ne!(current.spki(), signer.spki());
+    let algorithm = intune_connector::crypto::SignatureAlgorithm::RsaPkcs1Sha256;
+    let builder = CsrBuilder::new(signer.subject().clone(), signer.spki()).extended_key_usage(&[oids::CLIENT_AUTH.parse().unwrap()]);
+    let csr = sign(old.signing_key.as_ref(), builder.to_be_signed(algorithm).unwrap());
+    let (signing, spki) = (old.signing_key, signer.spki().to_vec());
+    let key = KeyPair { signing, decryption, spki, ..key_pair(KeyAlgorithm::EcP256) };
+    let transaction = intune_connector::ids::TransactionId::try_from(b"ra".to_vec()).unwrap();
+    let client = Client { key: Box::leak(Box::new(key)), signer, csr, transaction };
+    let builder = PkiRequestBuilder::new(MessageType::RenewalReq, client.transaction.clone(), &client.csr);
+    let (message, to) = client.message_with(&current, builder);
+    let response = lab.runtime.block_on(service.handle(Request::post("operation=PKIOperation", message)));
+    assert_eq!(client.reply(&response, &to, &current).status(), PkiStatus::Failure);
+    assert_eq!(lab.ca.asks.load(Ordering::SeqCst), 2, "for its own certificates");
+}
+
+#[test]
+fn a_ca_that_gives_less_time_than_asked_is_not_asked_again_and_again() {
+    let lab = lab();
+    *lab.ca.ends.lock().unwrap() = Some(Timestamp::system_now().saturating_add(20 * DAY));
+    // Renewed 30 days before the end, if it were given a year.
+    let service = service(&lab, managed(Arc::new(InMemoryRegistrationAuthorities::single(provider().clone()))));
+    let at = |days: u32| lab.runtime.block_on(service.maintain(Timestamp::system_now().saturating_add(days * DAY)));
+    let first = shown(&lab, &service).remove(0);
+    for days in [0, 0, 10] {
+        at(days);
+    }
+    assert_eq!((lab.ca.asks.load(Ordering::SeqCst), shown(&lab, &service)[0].der()), (1, first.der()));
+    at(19);
+    assert_eq!(lab.ca.asks.load(Ordering::SeqCst), 2);
+}
+
+/// What another instance has kept shows late.
+#[derive(Debug)]
+struct Late(Arc<InMemoryRegistrationAuthorities>, AtomicBool);
+
+#[async_trait]
+impl RegistrationAuthorityStore for Late {
+    async fn load(&self) -> Result<Vec<RegistrationAuthority>, PortError> {
+        let mut stored = self.0.load().await?;
+        if self.1.load(Ordering::SeqCst) {
+            stored.pop();
+        }
+        Ok(stored)
+    }
+    async fn new_keys(&self) -> Result<RegistrationKeys, PortError> {
+        self.0.new_keys().await
+    }
+    async fn keep(&self, authority: &RegistrationAuthority, others_until: Timestamp) -> Result<(), PortError> {
+        self.0.keep(authority, others_until).await
+    }
+}
+
+#[test]
+fn two_instances_that_renew_at_once_open_requests_to_both_certificates() {
+    let lab = lab();
+    let store = Arc::new(InMemoryRegistrationAuthorities::single(provider().clone()));
+    let late = Arc::new(Late(store.clone(), AtomicBool::new(false)));
+    let of = |store: Arc<dyn RegistrationAuthorityStore>| service(&lab, managed(store).validity(40 * DAY, 39 * DAY));
+    let (one, two) = (of(store), of(late.clone()));
+    let due = Timestamp::system_now().saturating_add(2 * DAY);
+    lab.runtime.block_on(one.maintain(due));
+    late.1.store(true, Ordering::SeqCst);
+    lab.runtime.block_on(two.maintain(due));
+    late.1.store(false, Ordering::SeqCst);
+    let (of_one, of_two) = (shown(&lab, &one).remove(0), shown(&lab, &two).remove(0));
+    assert_ne!(of_one.der(), of_two.der());
+    for service in [&one, &two] {
+        lab.runtime.block_on(service.maintain(Timestamp::system_now()));
+        assert_eq!(shown(&lab, service)[0].der(), of_two.der(), "the newest");
+        enrol(&lab, service, &of_one, &of_one);
+        enrol(&lab, service, &of_two, &of_two);
+    }
 }
 
 /// Gives the keys that it is told to give, and keeps nothing.

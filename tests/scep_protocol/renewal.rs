@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use intune_connector::event::EventId;
 use intune_connector::ids::TransactionId;
-use intune_connector::message::certificate::Certificate;
+use intune_connector::message::certificate::{Certificate, CertificateBuilder};
 use intune_connector::message::csr::CsrBuilder;
 use intune_connector::message::scep::{FailInfo, MessageType, PkiStatus, ScepResponse};
 use intune_connector::scep::{RenewalPolicy, Request};
@@ -11,7 +12,7 @@ use intune_connector::secret::Password;
 use intune_connector::terms::{KeyUsage, SubjectAltName, oids};
 use intune_connector::time::Timestamp;
 
-use crate::scep_lab::{CHALLENGE, Client, KeyPair, Lab, TestCa, name, shared_key, sign};
+use crate::scep_lab::{CHALLENGE, Client, Fault, KeyPair, Lab, TestCa, name, shared_key, sign};
 use crate::{DAY, ask, enrolled, new_key, outcome, read};
 
 const REFUSED: (PkiStatus, Option<FailInfo>) = (PkiStatus::Failure, Some(FailInfo::BadRequest));
@@ -78,6 +79,23 @@ fn a_renewal_needs_a_challenge_unless_the_policy_says_that_the_certificate_suffi
         let asked = lab.validator.calls.load(Ordering::SeqCst);
         assert_eq!(asked, if policy == RenewalPolicy::WithChallenge { 2 } else { 1 }, "the first enrolment and the renewal");
     }
+}
+
+#[test]
+fn a_certificate_that_suffices_is_not_renewed_for_other_usages() {
+    let lab = lab(RenewalPolicy::CertificateSuffices);
+    let (holder, certificate) = enrolled(&lab);
+    let ask_for = |usages: &[&str]| {
+        let usages: Vec<_> = usages.iter().map(|usage| usage.parse().unwrap()).collect();
+        let builder =
+            CsrBuilder::new(certificate.subject().clone(), &holder.key.spki).extended_key_usage(&usages).subject_alt_names(&names());
+        let unsigned = builder.to_be_signed(intune_connector::crypto::SignatureAlgorithm::RsaPkcs1Sha256).unwrap();
+        let client = renewer(&holder, &certificate, sign(holder.key.signing.as_ref(), unsigned));
+        outcome(&renew(&lab, MessageType::RenewalReq, &client))
+    };
+    assert_eq!(ask_for(&[oids::CLIENT_AUTH, oids::SERVER_AUTH]), REFUSED);
+    assert_eq!(lab.sink.count(EventId::ScepVerifyFailure), 1);
+    assert_eq!(ask_for(&[oids::CLIENT_AUTH]), GRANTED);
 }
 
 #[test]
@@ -200,4 +218,32 @@ fn a_renewal_whose_csr_is_not_signed_by_its_own_key_is_refused_as_everything_ins
     assert_eq!(outcome(&renew(&lab, MessageType::RenewalReq, &client)), NOT_VERIFIED);
     let client = renewer(&holder, &certificate, b"no CSR".to_vec());
     assert_eq!(outcome(&renew(&lab, MessageType::RenewalReq, &client)), NOT_VERIFIED);
+}
+
+#[test]
+fn a_certificate_that_the_ca_finds_by_the_key_of_the_client_is_not_taken_for_a_new_one() {
+    for revoked in [false, true] {
+        let lab = lab(RenewalPolicy::CertificateSuffices);
+        let (holder, certificate) = enrolled(&lab);
+        let subject = certificate.subject().to_string();
+        // The answer is lost, and the CA goes by the key: it finds the certificate from before, or one that was revoked since.
+        let older = if revoked {
+            let until = Timestamp::system_now().saturating_add(90 * DAY);
+            let usage = [oids::CLIENT_AUTH.parse().unwrap()];
+            let fill = |builder: CertificateBuilder| {
+                builder.key_usage(KeyUsage::SIGN_AND_ENCIPHER).extended_key_usage(&usage).subject_alt_names(&names())
+            };
+            lab.ca.make(certificate.subject().clone(), &holder.key.spki, fill, until)
+        } else {
+            certificate.der().as_ref().to_vec()
+        };
+        if revoked {
+            lab.ca.revoked.lock().unwrap().push(read(&older).serial().unwrap().clone());
+        }
+        lab.ca.faults.lock().unwrap().push(Fault::LoseAnswer);
+        *lab.ca.finds.lock().unwrap() = Some(older);
+        let client = renewer(&holder, &certificate, csr(holder.key, &subject, &names(), None));
+        assert_eq!(outcome(&renew(&lab, MessageType::RenewalReq, &client)), REFUSED, "revoked: {revoked}");
+        assert_eq!(lab.notifier.successes.lock().unwrap().len(), 1, "of the first enrolment");
+    }
 }

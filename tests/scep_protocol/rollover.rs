@@ -1,11 +1,15 @@
 //! A CA that follows another: GetNextCACert, two keys at once, and what becomes of the old one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use intune_connector::event::EventId;
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::scep::{MessageType, PkiStatus, next_ca_certificates};
-use intune_connector::scep::{NextCa, Persistence, RegistrationAuthority, RenewalPolicy, Request, RolloverError};
+use intune_connector::policy::IssuancePolicy;
+use intune_connector::scep::{NextCa, Persistence, RegistrationAuthority, RenewalPolicy, Request, RolloverError, Service};
+use intune_connector::secret::SecretBytes;
 use intune_connector::terms::KeyUsage;
 use intune_connector::time::Timestamp;
 
@@ -25,10 +29,13 @@ impl Next {
         Self { ca: Arc::new(ca), ra: read(&ra) }
     }
 
-    fn announced(&self) -> NextCa {
+    fn registration_authority(&self) -> RegistrationAuthority {
         let key = new_key();
-        let ra = RegistrationAuthority::single(self.ra.der().clone(), key.signing.clone(), key.decryption.clone().unwrap());
-        NextCa::new("Next CA".parse().unwrap(), self.ca.clone(), ra)
+        RegistrationAuthority::single(self.ra.der().clone(), key.signing.clone(), key.decryption.clone().unwrap())
+    }
+
+    fn announced(&self) -> NextCa {
+        NextCa::new("Next CA".parse().unwrap(), self.ca.clone(), self.registration_authority())
     }
 }
 
@@ -166,5 +173,43 @@ fn a_next_ca_that_cannot_serve_is_refused_with_what_is_wrong() {
     let itself = RegistrationAuthority::single(lab.ra.der().clone(), ra_key.signing.clone(), ra_key.decryption.clone().unwrap());
     let same = NextCa::new("Next CA".parse().unwrap(), lab.ca.clone(), itself);
     assert!(matches!(lab.runtime.block_on(lab.service.announce_next_ca(same)), Err(RolloverError::Configuration(_))));
+    let namesake = NextCa::new("Lab CA".parse().unwrap(), next.ca.clone(), next.registration_authority());
+    let Err(RolloverError::Configuration(findings)) = lab.runtime.block_on(lab.service.announce_next_ca(namesake)) else { panic!() };
+    assert!(findings[0].problem.contains("Lab CA"), "rows name their CA: {findings:?}");
     assert_eq!(lab.handle(Request::get("operation=GetNextCACert")).status, 404);
+}
+
+#[test]
+fn what_was_asked_of_a_ca_that_is_gone_is_asked_of_no_other() {
+    let (lab, next) = (lab(DAY), Next::new());
+    let key = || SecretBytes::copy_from(&[5; 32]);
+    let old = lab.runtime.block_on(lab.builder(lab.journal.clone()).sealing_key(key()).build()).unwrap();
+    let post = |service: &Service, message: Vec<u8>| lab.runtime.block_on(service.handle(Request::post("operation=PKIOperation", message)));
+    let client = lab.client();
+    let (message, to) = client.message(&lab.ra);
+    client.certificate(&client.reply(&post(&old, message), &to, &lab.ra));
+    // A second certificate is withheld and waits to be revoked.
+    lab.notifier.fail.store(3, Ordering::SeqCst);
+    lab.ca.refuse_revocation.store(1, Ordering::SeqCst);
+    let (message, _) = lab.client().message(&lab.ra);
+    post(&old, message);
+    assert_eq!(lab.sink.count(EventId::CertificateHandedToRevocation), 1);
+
+    let new = Service::builder(
+        provider().clone(),
+        lab.journal.clone(),
+        "Next CA".parse().unwrap(),
+        next.ca.clone(),
+        next.registration_authority(),
+        lab.validator.clone(),
+        lab.notifier.clone(),
+    );
+    let new = new.tenant("contoso.example".parse().unwrap()).instance("lab-1".parse().unwrap()).sink(lab.sink.clone());
+    let new = new.runtime(lab.runtime.clone()).policy(IssuancePolicy::dangerous_allow_any_identity()).sealing_key(key());
+    let new = lab.runtime.block_on(new.build()).unwrap();
+    let (message, _) = client.message(&next.ra);
+    assert_eq!(post(&new, message).status, 503, "whether the certificate counts is not for another CA to say");
+    assert_eq!(next.ca.certificates(), 0);
+    let done = lab.runtime.block_on(new.maintain(Timestamp::system_now().saturating_add(DAY / 24)));
+    assert_eq!((done.revoked, next.ca.revoked.lock().unwrap().len()), (0, 0), "another CA may have given the serial number to another");
 }

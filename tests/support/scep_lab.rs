@@ -30,7 +30,8 @@ use intune_connector::ports::{
     CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, ChallengeValidator, Change, ClaimRequest, CommitAnswer,
     FailureNotification, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, Journal, JournalScope, JournalStats, KnownCertificate,
     LoadRequest, LookupAnswer, LookupRequest, PortError, PruneRequest, RenewRequest, RevokeAnswer, RevokeBy, RevokeCall, Row, RowKey,
-    RowKind, ScepNotifier, SignNextCaRequest, StatusRequest, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict,
+    RowKind, RowState, ScepNotifier, SignNextCaRequest, StatusRequest, SuccessNotification, ValidateRequest, ValidatorCapabilities,
+    Verdict,
 };
 use intune_connector::scep::{Persistence, RegistrationAuthority, RegistrationAuthoritySource, Request, Response, Service, ServiceBuilder};
 use intune_connector::secret::{Password, PrivateKeyPkcs8};
@@ -143,6 +144,14 @@ pub struct TestCa {
     pub refuse_revocation: AtomicU32,
     pub held: Mutex<HashMap<[u8; 32], Held>>,
     pub polls: AtomicU32,
+    /// What `status` fails with next, the last first.
+    pub poll_errors: Mutex<Vec<PortError>>,
+    /// Certificates end so much later than asked.
+    pub longer: Mutex<Duration>,
+    /// No certificate ends later.
+    pub ends: Mutex<Option<Timestamp>>,
+    /// What `find` gives, whatever is looked for.
+    pub finds: Mutex<Option<Vec<u8>>>,
     /// Answers `lookup`.
     pub looks_up: AtomicBool,
     /// Gives a CRL.
@@ -175,6 +184,10 @@ impl TestCa {
             refuse_revocation: AtomicU32::new(0),
             held: Mutex::default(),
             polls: AtomicU32::new(0),
+            poll_errors: Mutex::default(),
+            longer: Mutex::default(),
+            ends: Mutex::default(),
+            finds: Mutex::default(),
             looks_up: AtomicBool::new(false),
             gives_crl: AtomicBool::new(false),
         }
@@ -192,7 +205,9 @@ impl TestCa {
             let builder = if plan.extended_key_usage.is_empty() { builder } else { builder.extended_key_usage(&plan.extended_key_usage) };
             if plan.subject_alt_names.is_empty() { builder } else { builder.subject_alt_names(&plan.subject_alt_names) }
         };
-        let certificate = self.make(subject, spki, fill, plan.not_after);
+        let not_after = plan.not_after.saturating_add(*self.longer.lock().unwrap());
+        let not_after = self.ends.lock().unwrap().map_or(not_after, |ends| ends.min(not_after));
+        let certificate = self.make(subject, spki, fill, not_after);
         self.issued.lock().unwrap().insert(key, certificate.clone());
         certificate
     }
@@ -254,7 +269,8 @@ impl CertificateAuthority for TestCa {
     }
 
     async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError> {
-        Ok(match self.issued.lock().unwrap().get(request.key.as_bytes()) {
+        let by_key = self.finds.lock().unwrap().clone();
+        Ok(match by_key.as_ref().or(self.issued.lock().unwrap().get(request.key.as_bytes())) {
             Some(der) => FindAnswer::Found(Box::new(Issued::new(CertificateDer::from(der.clone())))),
             None => FindAnswer::Absent,
         })
@@ -263,6 +279,9 @@ impl CertificateAuthority for TestCa {
     async fn status(&self, request: StatusRequest<'_>) -> Result<IssueAnswer, PortError> {
         self.polls.fetch_add(1, Ordering::SeqCst);
         assert_eq!(request.poll_id, "held");
+        if let Some(error) = self.poll_errors.lock().unwrap().pop() {
+            return Err(error);
+        }
         let held = {
             let mut all = self.held.lock().unwrap();
             let held = all.get_mut(request.key.as_bytes()).unwrap();
@@ -417,6 +436,8 @@ pub struct TestJournal {
     /// A journal that has the rows in place of `rows`.
     pub instead: Option<Arc<dyn Journal>>,
     pub refuse: Mutex<Option<RowKind>>,
+    /// Refuses to store rows in these states.
+    pub refuse_states: Mutex<Vec<RowState>>,
 }
 
 impl TestJournal {
@@ -438,7 +459,8 @@ impl Journal for TestJournal {
     }
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError> {
         let refused = *self.refuse.lock().unwrap();
-        if changes.iter().any(|change| Some(change.row.key.kind) == refused) {
+        let states = self.refuse_states.lock().unwrap().clone();
+        if changes.iter().any(|change| Some(change.row.key.kind) == refused || states.contains(&change.row.state)) {
             return Err(PortError::transient("no space left on device"));
         }
         self.inner().commit(changes).await

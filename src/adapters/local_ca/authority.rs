@@ -97,13 +97,8 @@ impl CertificateAuthority for LocalCa {
     }
 
     async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError> {
-        let digest = self.digest(request.public_key)?;
         let mut state = self.state();
-        let found = match state.ledger.find(By::Key(&request.key)).map_err(unreadable)? {
-            None => state.ledger.find(By::PublicKey(&digest)).map_err(unreadable)?,
-            found => found,
-        };
-        Ok(match found {
+        Ok(match state.ledger.find(By::Key(&request.key)).map_err(unreadable)? {
             Some(entry) => FindAnswer::Found(Box::new(self.answer(&entry))),
             None if state.pending_of(request.key).is_some() => FindAnswer::CannotTell,
             None => FindAnswer::Absent,

@@ -162,7 +162,7 @@ impl LocalCa {
         self
     }
 
-    /// Keeps the ledger in that file instead of in memory, and of each certificate about 70 bytes of index. The file is made anew: what an
+    /// Keeps the ledger in that file instead of in memory, and of each certificate about 50 bytes of index. The file is made anew: what an
     /// earlier process left in it was signed by a key that is gone. Nobody else may write to it, and it is of no use after the process.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
-//! Entries in a file, with an index in memory of about 70 bytes for each.
+//! Entries in a file, with an index in memory of about 50 bytes for each.
 //!
-//! A record is its head and the certificate's DER. The head: length of the DER, then for each of the three indices the number of the
+//! A record is its head and the certificate's DER. The head: length of the DER, then for each of the two indices the number of the
 //! entry that had the same hash before ([`NONE`] for none), all as big-endian `u32`; then 1 and the idempotency key, or 33 zeros. Hash
 //! collisions so cost a longer walk, never a wrong or missing answer; they cannot be made on purpose, since the hash has a secret key.
 
@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 
 const NONE: u32 = u32::MAX;
-const HEAD: usize = 4 + 3 * 4 + 33;
+const HEAD: usize = 4 + 2 * 4 + 33;
 
 pub(super) struct FileStore {
     file: File,
@@ -26,8 +26,8 @@ pub(super) struct FileStore {
     starts: Vec<u64>,
     end: u64,
     secret: RandomState,
-    /// The newest entry with that hash: by idempotency key, public key and serial number.
-    newest: [HashMap<u64, u32>; 3],
+    /// The newest entry with that hash: by idempotency key and serial number.
+    newest: [HashMap<u64, u32>; 2],
 }
 
 impl core::fmt::Debug for FileStore {
@@ -44,11 +44,7 @@ impl FileStore {
 
     pub(super) fn record(&mut self, entry: &LedgerEntry) -> io::Result<()> {
         let number = self.len();
-        let hashes = [
-            entry.idempotency_key.as_ref().map(|key| self.hash(By::Key(key))),
-            Some(self.hash(By::PublicKey(&entry.public_key_digest))),
-            Some(self.hash(By::Serial(&entry.serial))),
-        ];
+        let hashes = [entry.idempotency_key.as_ref().map(|key| self.hash(By::Key(key))), Some(self.hash(By::Serial(&entry.serial)))];
         let der = entry.certificate.as_ref();
         let length = u32::try_from(der.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let mut record = Vec::with_capacity(HEAD + der.len());
@@ -97,7 +93,7 @@ impl FileStore {
     }
 
     /// The entry and, for each index, the number of the one before with the same hash.
-    fn read(&mut self, number: u32) -> io::Result<(LedgerEntry, [u32; 3])> {
+    fn read(&mut self, number: u32) -> io::Result<(LedgerEntry, [u32; 2])> {
         let at = number as usize;
         let start = *self.starts.get(at).ok_or_else(damaged)?;
         let length = self.starts.get(at + 1).copied().unwrap_or(self.end) - start;
@@ -106,12 +102,12 @@ impl FileStore {
         self.file.read_exact(&mut record)?;
         let (head, der) = record.split_at_checked(HEAD).ok_or_else(damaged)?;
         let word = |at: usize| head[4 * at..].first_chunk().map_or(NONE, |bytes| u32::from_be_bytes(*bytes));
-        let before = [word(1), word(2), word(3)];
+        let before = [word(1), word(2)];
         // Links lead back, so that a walk ends whatever the file says.
         if word(0) as usize != der.len() || before.iter().any(|link| *link != NONE && *link >= number) {
             return Err(damaged());
         }
-        let key = match (head[16], head[17..].first_chunk::<32>()) {
+        let key = match (head[12], head[13..].first_chunk::<32>()) {
             (0, _) => None,
             (1, Some(key)) => Some(IdempotencyKey::new(*key)),
             _ => return Err(damaged()),
@@ -124,7 +120,6 @@ impl FileStore {
     fn hash(&self, by: By<'_>) -> u64 {
         match by {
             By::Key(key) => self.secret.hash_one(key.as_bytes()),
-            By::PublicKey(digest) => self.secret.hash_one(digest),
             By::Serial(serial) => self.secret.hash_one(serial.as_be_bytes()),
         }
     }
@@ -133,8 +128,7 @@ impl FileStore {
 fn position(by: By<'_>) -> usize {
     match by {
         By::Key(_) => 0,
-        By::PublicKey(_) => 1,
-        By::Serial(_) => 2,
+        By::Serial(_) => 1,
     }
 }
 
@@ -169,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn every_index_finds_the_newest_entry() {
+    fn every_index_finds_its_entry() {
         let folder = tempfile::tempdir().unwrap();
         let (mut store, entries) = store(&folder);
         for (number, entry) in entries.iter().enumerate() {
@@ -178,7 +172,6 @@ mod tests {
         }
         assert_eq!(store.find(By::Key(&IdempotencyKey::new([1; 32]))).unwrap(), Some((1, entries[1].clone())));
         assert_eq!(store.find(By::Key(&IdempotencyKey::new([0; 32]))).unwrap(), None, "zeros stand for no key");
-        assert_eq!(store.find(By::PublicKey(&entries[0].public_key_digest)).unwrap(), Some((2, entries[2].clone())));
         assert_eq!(store.get(3).unwrap(), None);
     }
 

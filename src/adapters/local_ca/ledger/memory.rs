@@ -9,7 +9,6 @@ use crate::ids::{IdempotencyKey, SerialNumber};
 pub(super) struct MemoryStore {
     entries: Vec<LedgerEntry>,
     by_key: HashMap<IdempotencyKey, u32>,
-    by_public_key: HashMap<[u8; 32], u32>,
     by_serial: HashMap<SerialNumber, u32>,
 }
 
@@ -19,7 +18,6 @@ impl MemoryStore {
         if let Some(key) = entry.idempotency_key {
             self.by_key.insert(key, number);
         }
-        self.by_public_key.insert(entry.public_key_digest, number);
         self.by_serial.insert(entry.serial.clone(), number);
         self.entries.push(entry);
     }
@@ -27,7 +25,6 @@ impl MemoryStore {
     pub(super) fn find(&self, by: By<'_>) -> Option<(u32, LedgerEntry)> {
         let number = match by {
             By::Key(key) => self.by_key.get(key),
-            By::PublicKey(digest) => self.by_public_key.get(digest),
             By::Serial(serial) => self.by_serial.get(serial),
         };
         number.and_then(|number| self.get(*number).map(|entry| (*number, entry)))

@@ -58,7 +58,6 @@ pub(super) fn sha256(provider: &CryptoProvider, bytes: &[u8]) -> Result<[u8; 32]
 #[derive(Debug, Clone, Copy)]
 pub(super) enum By<'a> {
     Key(&'a IdempotencyKey),
-    PublicKey(&'a [u8; 32]),
     Serial(&'a SerialNumber),
 }
 
@@ -66,7 +65,6 @@ impl By<'_> {
     fn matches(self, entry: &LedgerEntry) -> bool {
         match self {
             Self::Key(key) => entry.idempotency_key.as_ref() == Some(key),
-            Self::PublicKey(digest) => entry.public_key_digest == *digest,
             Self::Serial(serial) => entry.serial == *serial,
         }
     }
