@@ -360,7 +360,8 @@ impl Service {
     pub async fn announce_next_ca(&self, next: NextCa) -> Result<(), RolloverError> {
         let inner = &self.0;
         let mut findings = Vec::new();
-        let chain = next.ca.chain().await.unwrap_or_default();
+        let subject = Subject { scope: "rollover".to_owned(), delivery: 0 };
+        let chain = inner.within(inner.soon(), &subject, next.ca.chain()).await.unwrap_or_default();
         if chain.is_empty() {
             findings.push(Finding::new("scep.next_ca", "the CA gave no chain", "make the CA reachable; answer at least its certificate"));
         }
@@ -383,7 +384,6 @@ impl Service {
             return Err(RolloverError::Configuration(vec![finding]));
         }
         let certificates = authority.certificates();
-        let subject = Subject { scope: "rollover".to_owned(), delivery: 0 };
         let deadline = inner.soon();
         let request = SignNextCaRequest::new(&certificates, deadline);
         let answer = inner.within(deadline, &subject, current.issuer.ca.sign_next_ca(request)).await.map_err(RolloverError::NotSigned)?;

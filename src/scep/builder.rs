@@ -329,6 +329,7 @@ impl ServiceBuilder {
             sealer,
             issuing_authority: self.issuing_authority,
             locks: KeyLocks::default(),
+            registration_after: AtomicI64::new(i64::MIN),
             looked_at: AtomicI64::new(i64::MIN),
         }))
     }

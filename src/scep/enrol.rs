@@ -256,12 +256,21 @@ impl<'a> Enrolment<'a> {
             }
         }
         match own {
-            Some(row) if row.state.is_final() && inner.persistence.repeats_until(&row) <= now => {
+            Some(row) if row.state.is_final() && (inner.persistence.repeats_until(&row) <= now || self.failed_in_passing(&row)) => {
                 self.start_anew(now, row.version, row.lease_epoch, latest_key, &latest, (version, epoch))
             }
             Some(row) => self.adopt(row).await,
             None => self.start_anew(now, 0, 0, latest_key, &latest, (version, epoch)),
         }
+    }
+
+    /// Whether it ended without a certificate since the CA was away, and nobody was told of it: the client may simply come again.
+    fn failed_in_passing(&self, row: &Row) -> bool {
+        let inner = self.inner;
+        let failure = || inner.sealer.open(row.key, &row.blob).and_then(Record::decode).ok()?.failure;
+        row.state == RowState::Failed
+            && inner.notifier.tells_nobody()
+            && failure().is_some_and(|note| matches!(note.hresult, record::E_UNAVAILABLE | record::E_TIMEOUT))
     }
 
     fn not_its_turn(&mut self, reason: &str) -> Input {

@@ -1,6 +1,7 @@
 //! The service's own certificates: issued at the first start, renewed before they end.
 
 use core::fmt;
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ use crate::retry::ErrorClass;
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
+/// How long after a failed renewal nothing is tried.
+const AFTER_FAILURE: Duration = Duration::from_secs(3_600);
 /// How long the CA may take for the certificates of the service.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -259,8 +262,13 @@ impl Inner {
     /// Takes over what another instance has renewed, and renews what ends soon.
     pub(super) async fn keep_registration(&self, now: Timestamp) {
         let Some(managed) = &self.managed else { return };
+        // A store that keeps nothing must not have the CA issue each minute.
+        if now < Timestamp::from_micros(self.registration_after.load(Ordering::Relaxed)) {
+            return;
+        }
         let current = self.authorities().current.clone();
         if let Err(error) = self.renew_registration(managed, &current, now).await {
+            self.registration_after.store(now.saturating_add(AFTER_FAILURE).as_micros(), Ordering::Relaxed);
             let scope = EventScope { flow: Some(Flow::Scep), name: "RA certificate", delivery: 0, attempt: 0 };
             self.context.emit(EventId::CredentialExpiring, scope, |event| {
                 event.with_error_class(ErrorClass::Transient).with_message(&error.to_string()).with_detail("credential", "RA certificate")

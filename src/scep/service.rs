@@ -69,6 +69,8 @@ pub(super) struct Inner {
     pub(super) issuing_authority: Option<String>,
     pub(super) locks: KeyLocks,
     pub(super) nonces: NonceCache,
+    /// Before this, in microseconds, the RA's certificates are not renewed.
+    pub(super) registration_after: AtomicI64,
     /// The day of the last look at the RA's certificates.
     pub(super) looked_at: AtomicI64,
 }

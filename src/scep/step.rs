@@ -257,6 +257,8 @@ impl Transaction {
                 NotificationPolicy::NotifyBeforeRelease if again && self.notify_attempt < self.rules.notify_attempts => {
                     self.notify_success()
                 }
+                // The client has it already: to revoke it now would take from it what it was given.
+                NotificationPolicy::NotifyBeforeRelease if self.repeated => self.finish(Ending::TryLater),
                 // Stored before it is revoked: whoever comes after a crash must not release it.
                 NotificationPolicy::NotifyBeforeRelease => self.go(At::CommittingOrphan, Action::Commit(RowState::OrphanSuspected)),
             },
@@ -492,6 +494,8 @@ mod tests {
         let unreleased = [known(RowState::Issued), Input::StatusRevoked];
         assert_eq!(run(STRICT, &unreleased), [Action::CheckStatus, Action::Finish(Ending::Revoked)], "revoked by a run that did not end");
         assert_eq!(run(STRICT, &[told, Input::NoVerdict])[1], Action::Finish(Ending::TryLater));
+        let not_told = Input::NotNotified { again: false };
+        assert_eq!(run(STRICT, &[untold, Input::StatusGood, not_told])[2], Action::Finish(Ending::TryLater), "it is not revoked");
         assert_eq!(
             run(SPOOL, &[untold, Input::StatusGood, Input::Notified, Input::Committed])[1..],
             [Action::NotifySuccess(1), Action::Commit(RowState::Acknowledged), again]

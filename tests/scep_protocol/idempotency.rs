@@ -212,3 +212,25 @@ fn transaction_ids_of_255_bytes_serve_and_longer_ones_are_no_request() {
     assert_eq!(ask(&lab, &client, MessageType::PkcsReq, &client.csr.clone()).status(), PkiStatus::Success);
     assert!(TransactionId::try_from(vec![b'A'; 256]).is_err());
 }
+
+#[test]
+fn a_request_that_failed_since_the_ca_was_away_may_come_again_where_nobody_was_told() {
+    let lab = lab();
+    let build = |silent: bool| {
+        let journal = std::sync::Arc::new(intune_connector::adapters::VolatileJournal::new());
+        let builder = if silent { lab.silent_builder(journal) } else { lab.builder(journal) };
+        lab.runtime.block_on(builder.build()).unwrap()
+    };
+    for (silent, expected) in [(true, PkiStatus::Success), (false, PkiStatus::Failure)] {
+        let service = build(silent);
+        let client = lab.client();
+        let post = || {
+            let (message, to) = client.message(&lab.ra);
+            let response = lab.runtime.block_on(service.handle(intune_connector::scep::Request::post("operation=PKIOperation", message)));
+            client.reply(&response, &to, &lab.ra).status()
+        };
+        lab.ca.faults.lock().unwrap().extend([crate::scep_lab::Fault::Fail; 3]);
+        assert_eq!(post(), PkiStatus::Failure);
+        assert_eq!(post(), expected, "after a failure was reported to the service nothing is issued");
+    }
+}

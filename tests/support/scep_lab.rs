@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use intune_connector::adapters::{DangerousStaticChallenge, RecordingSink, StdRuntime, VolatileJournal};
+use intune_connector::adapters::{DangerousStaticChallenge, NoNotification, RecordingSink, StdRuntime, VolatileJournal};
 use intune_connector::crypto::{
     ContentCipherAlgorithm, CryptoProvider, DecryptionKey, KeyTransportAlgorithm, SignatureAlgorithm, SigningKey, sign_now, unwrap_now,
 };
@@ -566,7 +566,24 @@ impl Lab {
         ra: impl Into<RegistrationAuthoritySource>,
         validator: Arc<dyn ChallengeValidator>,
     ) -> ServiceBuilder {
-        Service::builder(provider().clone(), journal, "Lab CA".parse().unwrap(), self.ca.clone(), ra, validator, self.notifier.clone())
+        self.builder_telling(self.notifier.clone(), journal, ra, validator)
+    }
+
+    /// Tells nobody.
+    pub fn silent_builder(&self, journal: Arc<dyn Journal>) -> ServiceBuilder {
+        let ra_key = shared_key(1);
+        let ra = RegistrationAuthority::single(self.ra.der().clone(), ra_key.signing.clone(), ra_key.decryption.clone().unwrap());
+        self.builder_telling(Arc::new(NoNotification), journal, ra, self.validator.clone())
+    }
+
+    fn builder_telling(
+        &self,
+        notifier: Arc<dyn ScepNotifier>,
+        journal: Arc<dyn Journal>,
+        ra: impl Into<RegistrationAuthoritySource>,
+        validator: Arc<dyn ChallengeValidator>,
+    ) -> ServiceBuilder {
+        Service::builder(provider().clone(), journal, "Lab CA".parse().unwrap(), self.ca.clone(), ra, validator, notifier)
             .tenant("contoso.example".parse().unwrap())
             .instance("lab-1".parse().unwrap())
             .sink(self.sink.clone())

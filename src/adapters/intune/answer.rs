@@ -14,7 +14,7 @@ use crate::retry::Effect;
 const QUOTE_CHARS: usize = 300;
 
 /// A longer run of base64 is no word: it may be the challenge, repeated.
-const LONGEST_RUN: usize = 96;
+const LONGEST_RUN: usize = 60;
 
 /// The service's verdict.
 #[derive(Debug, PartialEq, Eq)]
