@@ -19,6 +19,7 @@ mod registration;
 mod renewal;
 mod service;
 mod step;
+mod stored;
 mod wire;
 
 pub use authority::{NextCa, RolloverError};
