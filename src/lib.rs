@@ -65,7 +65,11 @@
 //! | `rare-digests` | yes | SHA-512/224 and BLAKE2 for few PFX files |
 //! | `scrypt` | no | scrypt for the few PFX files that use it |
 //! | `tokio` | no | timers and CPU off-load on tokio |
-//! | `intune` | no | validator and notifier of Intune's SCEP validation API, over a transport that you bring |
+//! | `intune` | no | Intune online: tokens, service discovery, SCEP validation and notification, revocation |
+//! | `graph` | no | the admin side of PFX import: Graph's userPfxCertificates, bulk import |
+//! | `http-queue` | no | an `IntuneQueue` over an open HTTP protocol, for PKCS and import from a back end of your own |
+//! | `doctor` | no | checks an installation and names cures |
+//! | `sim` | no | a simulated Intune, in process or on loopback addresses; for development |
 //! | `scep-http` | no | HTTP in front of the SCEP server, for hyper, axum and their like |
 //! | `event-log` | no | an event sink that writes JSON lines |
 //! | `tracing` | no | an event sink that forwards to `tracing` |
@@ -89,6 +93,9 @@ pub mod codec;
 pub mod conformance;
 pub mod connector;
 pub mod crypto;
+#[cfg(feature = "doctor")]
+pub mod doctor;
+pub mod dry_run;
 pub mod event;
 #[cfg_attr(
     not(all(feature = "pkcs", feature = "import", feature = "revoke", feature = "scep")),
@@ -114,5 +121,7 @@ pub mod revoke;
 #[cfg(feature = "scep")]
 pub mod scep;
 pub mod secret;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod terms;
 pub mod time;

@@ -50,6 +50,9 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("conformance", BELOW_FLOWS),
+    ("dry_run", EVERYTHING),
+    ("doctor", EVERYTHING),
+    ("sim", EVERYTHING),
     (
         "adapters",
         &[
@@ -71,6 +74,30 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// What stands on top of the house: nothing imports these rooms, and they do not import each other.
+const EVERYTHING: &[&str] = &[
+    "adapters",
+    "connector",
+    "pkcs",
+    "recrypt",
+    "import",
+    "scep",
+    "revoke",
+    "health",
+    "flow",
+    "policy",
+    "lifecycle",
+    "message",
+    "ports",
+    "event",
+    "crypto",
+    "ids",
+    "time",
+    "secret",
+    "limits",
+    "retry",
+    "terms",
+];
 const BOTTOM: &[&str] = &["ids", "time", "secret", "limits", "retry", "terms"];
 const BELOW_FLOW: &[&str] = &["lifecycle", "message", "ports", "event", "crypto", "ids", "time", "secret", "limits", "retry", "terms"];
 const BELOW_FLOWS: &[&str] =

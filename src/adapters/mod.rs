@@ -2,8 +2,16 @@
 
 #[cfg(feature = "scep")]
 mod challenge;
+#[cfg(feature = "_online")]
+pub mod entra;
 #[cfg(feature = "event-log")]
 mod event_log;
+#[cfg(feature = "graph")]
+pub mod graph;
+#[cfg(feature = "_online")]
+pub mod http;
+#[cfg(feature = "http-queue")]
+pub mod http_queue;
 #[cfg(feature = "intune")]
 pub mod intune;
 mod journal;

@@ -4,10 +4,14 @@
 
 mod actions;
 mod answer;
+mod cloud;
 mod codes;
 mod retry_after;
+mod revocation_actions;
 mod scep;
 mod wire;
 
 pub use actions::{HttpAnswer, InvalidProviderName, ProviderName, ScepAction, ScepActions, ScepCall};
+pub use cloud::Cloud;
+pub use revocation_actions::{RevocationAction, RevocationActions, RevocationCall};
 pub use scep::IntuneScep;

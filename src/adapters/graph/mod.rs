@@ -1,0 +1,1 @@
+//! The admin side of PFX import: Microsoft Graph's `userPfxCertificates`.

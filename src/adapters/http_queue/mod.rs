@@ -1,0 +1,1 @@
+//! An `IntuneQueue` over an open HTTP protocol.

@@ -1,0 +1,1 @@
+//! Checks an installation, and says for each finding how to cure it.

@@ -1,0 +1,1 @@
+//! A simulated Intune: the public services and an open queue, with faults on request. For development; it refuses other than loopback addresses.
