@@ -29,7 +29,7 @@ pub(super) fn explain(error: &reqwest::Error, host: &str, through_proxy: bool) -
 }
 
 fn tls_advice(error: &str) -> &'static str {
-    if error.contains("UnknownIssuer") {
+    if error.contains("UnknownIssuer") || error.contains("BadSignature") {
         "if a proxy opens TLS here, add its root by `TrustAnchors::SystemAnd`"
     } else if error.contains("Expired") || error.contains("NotValidYet") {
         "check the clock of this machine, and the server's certificate"

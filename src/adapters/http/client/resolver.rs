@@ -23,7 +23,7 @@ impl std::error::Error for NameError {}
 impl Resolve for SystemNames {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|error| Box::new(NameError(error)))?;
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(NameError)?;
             let addresses: Addrs = Box::new(found.collect::<Vec<_>>().into_iter());
             Ok(addresses)
         })
