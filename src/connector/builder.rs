@@ -10,7 +10,8 @@ use super::engine::RunState;
 use super::handle::Control;
 use super::inner::{Inner, Known, Options};
 use crate::crypto::{CryptoProvider, SlotName};
-use crate::event::{Event, EventId};
+use crate::event::{Event, EventId, printable};
+use crate::flow::credential::WatchedCredential;
 use crate::flow::seal::Sealer;
 use crate::flow::{Context, Finding, FlowSpec, module_findings};
 use crate::health::{CountingSink, HealthConfig};
@@ -18,6 +19,7 @@ use crate::ids::{InstanceId, TenantId};
 use crate::limits::Limits;
 use crate::ports::{EventSink, Journal, Runtime};
 use crate::terms::Flow;
+use crate::time::Timestamp;
 
 /// Slots that the engine itself needs: random for jitter and nonces, digest for idempotency keys, AEAD for sealed rows.
 const OWN_SLOTS: [SlotName; 3] = [SlotName::Random, SlotName::Digest, SlotName::Aead];
@@ -68,6 +70,7 @@ pub struct ConnectorBuilder {
     limits: Limits,
     flows: Vec<FlowSpec>,
     health: Option<HealthConfig>,
+    watched: Vec<WatchedCredential>,
     fips: Fips,
     durable: bool,
     options: Options,
@@ -96,6 +99,7 @@ impl ConnectorBuilder {
             limits: Limits::default(),
             flows: Vec::new(),
             health: None,
+            watched: Vec::new(),
             fips: Fips::NotAsked,
             durable: false,
             options: Options {
@@ -192,6 +196,14 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Watches when a credential of an adapter ends, such as a client secret: from 30 days before, each day event 4 warns of it, and health
+    /// messages say so. `expires` is asked often and must answer at once; it answers `None` where the end is not known.
+    #[must_use]
+    pub fn watch_credential(mut self, name: impl Into<String>, expires: impl Fn() -> Option<Timestamp> + Send + Sync + 'static) -> Self {
+        self.watched.push(WatchedCredential { name: printable(&name.into()), expires: Arc::new(expires) });
+        self
+    }
+
     /// Sets how many requests of all flows are worked on at a time for one CA. Default 8.
     #[must_use]
     pub fn ca_concurrency(mut self, requests: usize) -> Self {
@@ -263,6 +275,7 @@ impl ConnectorBuilder {
             sealer,
             options: self.options,
             health: self.health,
+            watched: self.watched,
             counts,
             control: Control::new(self.flows),
             known: Mutex::new(Known::new()),

@@ -600,6 +600,9 @@ pub struct HealthMessage {
     pub events: BTreeMap<u16, u64>,
     /// What an operator should look at, in sentences.
     pub findings: Vec<String>,
+    /// When each credential ends that the connector works with, by its name.
+    #[serde(default)]
+    pub credentials: BTreeMap<String, Timestamp>,
 }
 
 impl HealthMessage {
@@ -614,6 +617,7 @@ impl HealthMessage {
             flows: BTreeMap::new(),
             events: BTreeMap::new(),
             findings: Vec::new(),
+            credentials: BTreeMap::new(),
         }
     }
 }
