@@ -1,27 +1,30 @@
 //! HTTP as the clients of this crate need it: one request, one answer, bounded in time and size, no redirects.
 
+mod address;
+mod build_error;
+mod deadline;
 mod error;
-#[allow(dead_code, reason = "each feature uses its part of what all share")]
+mod failure;
+mod flight;
 mod guid;
 mod message;
-#[allow(dead_code, reason = "each feature uses its part of what all share")]
 mod quote;
-#[allow(dead_code, reason = "each feature uses its part of what all share")]
 mod retry_after;
 
 use core::fmt::Debug;
 
 use async_trait::async_trait;
 
-#[allow(unused_imports, reason = "each feature uses its part of what all share")]
-pub(crate) use guid::guid;
-#[allow(unused_imports, reason = "each feature uses its part of what all share")]
-pub(crate) use quote::{fit, quoted, says};
-#[allow(unused_imports, reason = "each feature uses its part of what all share")]
-pub(crate) use retry_after::retry_after;
-
+pub(crate) use address::{base_url, is_path_segment, is_within};
+pub use build_error::ClientBuildError;
+pub(crate) use deadline::Deadline;
 pub use error::{HttpError, HttpErrorKind};
+pub(crate) use failure::Failure;
+pub(crate) use flight::Flight;
+pub(crate) use guid::guid;
 pub use message::{HttpMethod, HttpRequest, HttpResponse};
+pub(crate) use quote::{fit, quoted, says};
+pub(crate) use retry_after::retry_after;
 
 /// Sends requests.
 ///
