@@ -6,6 +6,7 @@ mod actions;
 mod answer;
 mod cloud;
 mod codes;
+mod fault;
 mod retry_after;
 mod revocation_actions;
 mod scep;
