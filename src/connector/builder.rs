@@ -17,6 +17,7 @@ use crate::health::{CountingSink, HealthConfig};
 use crate::ids::{InstanceId, TenantId};
 use crate::limits::Limits;
 use crate::ports::{EventSink, Journal, Runtime};
+use crate::secret::SecretBytes;
 use crate::terms::Flow;
 
 /// Slots that the engine itself needs: random for jitter and nonces, digest for idempotency keys, AEAD for sealed rows.
@@ -70,6 +71,7 @@ pub struct ConnectorBuilder {
     health: Option<HealthConfig>,
     fips: Fips,
     durable: bool,
+    sealing_key: Option<SecretBytes>,
     options: Options,
 }
 
@@ -98,6 +100,7 @@ impl ConnectorBuilder {
             health: None,
             fips: Fips::NotAsked,
             durable: false,
+            sealing_key: None,
             options: Options {
                 ca_concurrency: 8,
                 drain_timeout: Duration::from_secs(30),
@@ -238,6 +241,16 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Seals what the journal keeps with this key of 32 bytes, which must survive the process and be kept apart from the journal.
+    ///
+    /// Without it a fresh key is drawn: results that were made but not uploaded when the process ended cannot be read any more, and the CA is
+    /// asked again.
+    #[must_use]
+    pub fn sealing_key(mut self, key: SecretBytes) -> Self {
+        self.sealing_key = Some(key);
+        self
+    }
+
     /// Checks everything and builds.
     ///
     /// # Errors
@@ -245,7 +258,10 @@ impl ConnectorBuilder {
     pub fn build(self) -> Result<Connector, BuildError> {
         let mut findings = self.findings();
         let provider = Arc::new(self.provider);
-        let sealer = Sealer::random(Arc::clone(&provider));
+        let sealer = match self.sealing_key {
+            Some(key) => Sealer::new(Arc::clone(&provider), key),
+            None => Sealer::random(Arc::clone(&provider)),
+        };
         if let (Err(error), true) = (&sealer, findings.is_empty()) {
             findings.push(Finding::new("provider.random", error.to_string(), "use another crypto provider"));
         }
@@ -293,6 +309,12 @@ impl ConnectorBuilder {
             "journal",
             "it is lost with the process, but `require_durable` was called",
             "use a durable journal",
+        );
+        check(
+            self.sealing_key.as_ref().is_some_and(|key| key.len() != 32),
+            "sealing_key",
+            "it is not 32 bytes long",
+            "give 32 random bytes that are kept apart from the journal",
         );
         let mut seen: BTreeSet<Flow> = BTreeSet::new();
         for spec in &self.flows {
