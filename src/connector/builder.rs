@@ -18,6 +18,7 @@ use crate::health::{CountingSink, HealthConfig};
 use crate::ids::{InstanceId, TenantId};
 use crate::limits::Limits;
 use crate::ports::{EventSink, Journal, Runtime};
+use crate::secret::SecretBytes;
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
@@ -73,6 +74,7 @@ pub struct ConnectorBuilder {
     watched: Vec<WatchedCredential>,
     fips: Fips,
     durable: bool,
+    sealing_key: Option<SecretBytes>,
     options: Options,
 }
 
@@ -102,6 +104,7 @@ impl ConnectorBuilder {
             watched: Vec::new(),
             fips: Fips::NotAsked,
             durable: false,
+            sealing_key: None,
             options: Options {
                 ca_concurrency: 8,
                 drain_timeout: Duration::from_secs(30),
@@ -250,6 +253,16 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Seals what the journal keeps with this key of 32 bytes, which must survive the process and be kept apart from the journal.
+    ///
+    /// Without it a fresh key is drawn: results that were made but not uploaded when the process ended cannot be read any more, and the CA is
+    /// asked again.
+    #[must_use]
+    pub fn sealing_key(mut self, key: SecretBytes) -> Self {
+        self.sealing_key = Some(key);
+        self
+    }
+
     /// Checks everything and builds.
     ///
     /// # Errors
@@ -257,7 +270,10 @@ impl ConnectorBuilder {
     pub fn build(self) -> Result<Connector, BuildError> {
         let mut findings = self.findings();
         let provider = Arc::new(self.provider);
-        let sealer = Sealer::random(Arc::clone(&provider));
+        let sealer = match self.sealing_key {
+            Some(key) => Sealer::new(Arc::clone(&provider), key),
+            None => Sealer::random(Arc::clone(&provider)),
+        };
         if let (Err(error), true) = (&sealer, findings.is_empty()) {
             findings.push(Finding::new("provider.random", error.to_string(), "use another crypto provider"));
         }
@@ -306,6 +322,12 @@ impl ConnectorBuilder {
             "journal",
             "it is lost with the process, but `require_durable` was called",
             "use a durable journal",
+        );
+        check(
+            self.sealing_key.as_ref().is_some_and(|key| key.len() != 32),
+            "sealing_key",
+            "it is not 32 bytes long",
+            "give 32 random bytes that are kept apart from the journal",
         );
         let mut seen: BTreeSet<Flow> = BTreeSet::new();
         for spec in &self.flows {
