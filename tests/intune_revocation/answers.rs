@@ -107,7 +107,7 @@ fn settings_that_the_service_does_not_take_are_refused_with_what_to_do() {
     assert!(bench.builder().issuer_filter("\u{20ac}".repeat(256)).build().is_ok());
     let builder = bench.builder().issuer_filter("x".repeat(257)).own_issuers([" "]).cool_down(HOUR * 25).max_requests(0);
     let error = builder.sealing_key(intune_connector::secret::SecretBytes::zeroed(16)).build().unwrap_err();
-    let settings: Vec<&str> = error.findings.iter().map(|finding| finding.setting.as_str()).collect();
+    let settings: Vec<&str> = error.findings().iter().map(|finding| finding.setting.as_str()).collect();
     assert_eq!(
         settings,
         ["max_requests", "issuer_filter", "own_issuers", "cool_down", "sealing_key"].map(|of| format!("revocations.{of}"))

@@ -23,6 +23,6 @@ pub use actions::{HttpAnswer, InvalidProviderName, ProviderName, ScepAction, Sce
 pub use client::IntuneOnline;
 pub use cloud::Cloud;
 pub use config::IntuneOnlineBuilder;
-pub use revocation::{ErrorCodeForm, IntuneRevocations, RevocationsBuildError, RevocationsBuilder};
+pub use revocation::{ErrorCodeForm, IntuneRevocations, RevocationsBuilder};
 pub use revocation_actions::{RevocationAction, RevocationActions, RevocationCall};
 pub use scep::IntuneScep;

@@ -1,6 +1,5 @@
 //! What the user sets, with every mistake named at once.
 
-use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::sync::Arc;
 use super::super::revocation_actions::RevocationActions;
 use super::queue::IntuneRevocations;
 use super::stored::Store;
+use crate::adapters::http::ClientBuildError;
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::flow::Finding;
 use crate::flow::seal::Sealer;
@@ -41,21 +41,6 @@ pub(super) struct Settings {
     pub(super) own_issuers: Option<BTreeSet<String>>,
     pub(super) form: ErrorCodeForm,
     pub(super) cool_down: Duration,
-}
-
-/// Everything that is wrong with the settings of an [`IntuneRevocations`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub struct RevocationsBuildError {
-    /// One for each mistake.
-    pub findings: Vec<Finding>,
-}
-
-impl fmt::Display for RevocationsBuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the queue of Intune's revocations cannot be built:")?;
-        self.findings.iter().try_for_each(|finding| write!(f, "\n- {finding}"))
-    }
 }
 
 /// Makes an [`IntuneRevocations`]; see [`IntuneRevocations::builder`].
@@ -144,8 +129,8 @@ impl RevocationsBuilder {
     /// Checks everything and builds.
     ///
     /// # Errors
-    /// [`RevocationsBuildError`] lists every mistake.
-    pub fn build(self) -> Result<IntuneRevocations, RevocationsBuildError> {
+    /// [`ClientBuildError`] lists every mistake.
+    pub fn build(self) -> Result<IntuneRevocations, ClientBuildError> {
         let mut findings = self.findings();
         let provider = Arc::new(self.provider);
         let sealer = match self.sealing_key {
@@ -157,12 +142,12 @@ impl RevocationsBuilder {
                 let store = Store::new(self.journal, sealer, provider, self.tenant);
                 Ok(IntuneRevocations::new(self.actions, store, self.runtime, self.settings))
             }
-            Ok(_) => Err(RevocationsBuildError { findings }),
+            Ok(_) => Err(ClientBuildError::new("queue of Intune's revocations", findings)),
             Err(error) => {
                 if findings.is_empty() {
                     findings.push(Finding::new("revocations.provider", error.to_string(), "use another crypto provider"));
                 }
-                Err(RevocationsBuildError { findings })
+                Err(ClientBuildError::new("queue of Intune's revocations", findings))
             }
         }
     }

@@ -9,5 +9,5 @@ mod step;
 mod stored;
 mod wire;
 
-pub use config::{ErrorCodeForm, RevocationsBuildError, RevocationsBuilder};
+pub use config::{ErrorCodeForm, RevocationsBuilder};
 pub use queue::IntuneRevocations;
