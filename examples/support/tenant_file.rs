@@ -123,9 +123,10 @@ impl TenantFile {
             .build(Arc::clone(&transport), Arc::clone(&runtime), provider.clone())?;
         let tokens = Arc::new(tokens);
         let provider_name: ProviderName = self.provider_name.as_deref().map(str::parse).transpose()?.unwrap_or_default();
-        let intune = IntuneOnline::builder(cloud.clone(), tokens.clone())
+        let intune = IntuneOnline::builder(&self.tenant, tokens.clone(), Arc::clone(&transport), runtime, provider.clone())
+            .cloud(cloud.clone())
             .provider_name(provider_name.clone())
-            .build(Arc::clone(&transport), runtime, provider.clone())?;
+            .build()?;
         Ok(Clients { transport, tokens, intune: Arc::new(intune), cloud, provider_name })
     }
 }
@@ -138,7 +139,9 @@ impl CredentialSection {
             self.federated_token_file.is_some(),
         ];
         if given.iter().filter(|given| **given).count() != 1 {
-            return Err("[credential]: give one of secret_file, secret_variable, certificate_file with key_file, federated_token_file".into());
+            return Err(
+                "[credential]: give one of secret_file, secret_variable, certificate_file with key_file, federated_token_file".into()
+            );
         }
         let credential = match (self, &self.certificate_file, &self.key_file) {
             (Self { secret_file: Some(file), .. }, ..) => Credential::client_secret(SecretSource::file(file)),

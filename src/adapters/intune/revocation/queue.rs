@@ -425,7 +425,7 @@ impl IntuneQueue for IntuneRevocations {
         if given.items.is_empty() && !given.more {
             match self.download(&mut turn).await? {
                 Came::Wait(wait) => {
-                    let mut batch = Batch::default();
+                    let mut batch = Batch::new(Vec::new());
                     batch.next_poll = Some(wait);
                     return Ok(batch);
                 }
