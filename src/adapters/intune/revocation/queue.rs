@@ -24,6 +24,8 @@ use crate::time::Timestamp;
 
 /// How long a request stays with the instance that was given it, unless it prolongs that.
 const LEASE: Duration = Duration::from_secs(900);
+/// After so long no row is looked for any more that this process was given.
+const FORGOTTEN: Duration = Duration::from_secs(86_400);
 /// When another instance downloads at this very time.
 const MOMENT: Duration = Duration::from_secs(5);
 /// A row that does not open is kept for so long: until then the right key may come back.
@@ -32,7 +34,8 @@ const KEEP_SEALED: Duration = Duration::from_secs(2 * 86_400);
 /// Intune's revocation requests as the queue of the flow `revoke`.
 ///
 /// - *Nothing is lost*: what a download brought is in the journal before it is given out, and stays until Intune has accepted its result. After
-///   a crash it is given out again without a call.
+///   a crash it is given out again without a call. (What a crash meets between Intune's answer and its storing comes back only when Intune
+///   offers it again.)
 /// - *No call too early*: Intune gives out nothing for an hour after a download. The hour is stored before the call goes out, so that neither
 ///   a lost answer nor a restart leads to a call that is in vain; an error that certainly did nothing ends it. Until then
 ///   [`receive`](IntuneQueue::receive) gives what is stored, and says when to come again. It calls nobody before that, so the flow's
@@ -46,7 +49,43 @@ const KEEP_SEALED: Duration = Duration::from_secs(2 * 86_400);
 /// The `requestContext` is the request's id; one that is too long for an id, or has no place in a log, is known by its digest. A request's
 /// `issuer` is `issuerName`, or `caConfiguration` where that is absent; with `own_issuers`, whichever of the two is an own name.
 ///
-/// Give it to the flow alone: one `receive` runs at a time.
+/// ```
+/// use std::sync::Arc;
+///
+/// use intune_connector::adapters::StdRuntime;
+/// use intune_connector::adapters::intune::{IntuneRevocations, RevocationActions};
+/// use intune_connector::connector::{Connector, QueueSettings};
+/// use intune_connector::crypto::CryptoProvider;
+/// use intune_connector::ports::{CertificateAuthority, EventSink, Journal};
+/// use intune_connector::revoke::RevokeConfig;
+/// use intune_connector::secret::SecretBytes;
+///
+/// fn connector(
+///     actions: Arc<dyn RevocationActions>,
+///     journal: Arc<dyn Journal>,
+///     ca: Arc<dyn CertificateAuthority>,
+///     sink: Arc<dyn EventSink>,
+///     sealing_key: &[u8],
+/// ) -> Result<Connector, Box<dyn std::error::Error>> {
+///     let (provider, runtime) = (CryptoProvider::ring_and_aws_lc_rs(), Arc::new(StdRuntime::new()?));
+///     let (tenant, name) = ("contoso.example".parse()?, "Contoso Issuing CA".parse()?);
+///     let queue = IntuneRevocations::builder(actions, journal.clone(), tenant, runtime.clone(), provider.clone())
+///         .own_issuers(["Contoso Issuing CA"])
+///         .sealing_key(SecretBytes::copy_from(sealing_key))
+///         .build()?;
+///     let queue = Arc::new(queue);
+///     let settings = QueueSettings::new(queue.clone()).with_poll_interval(core::time::Duration::from_secs(60));
+///     let connector = Connector::builder(provider, journal)
+///         .tenant("contoso.example".parse()?)
+///         .instance("connector-1".parse()?)
+///         .sink(sink)
+///         .runtime(runtime)
+///         .sealing_key(SecretBytes::copy_from(sealing_key))
+///         .revoke(RevokeConfig::new(queue, name, ca).with_settings(settings))
+///         .build()?;
+///     Ok(connector)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct IntuneRevocations {
     actions: Arc<dyn RevocationActions>,
@@ -141,9 +180,10 @@ impl IntuneRevocations {
         let known = self.store.rows(fresh.iter().map(|(key, _)| *key).collect()).await?;
         let mut known: HashMap<RowKey, Row> = known.into_iter().map(|row| (row.key, row)).collect();
         let mut rows = Vec::with_capacity(fresh.len());
-        for (key, blob) in fresh {
+        for (at, (key, blob)) in fresh.into_iter().enumerate() {
             let row = match known.remove(&key) {
-                None => Row::new(key, Flow::Revoke, now, blob),
+                // A microsecond apart, so that they are given out in Intune's order.
+                None => Row::new(key, Flow::Revoke, now.saturating_add(Duration::from_micros(at as u64)), blob),
                 // Offered again while it is worked on: the result is on its way.
                 Some(row) if !row.state.is_final() && self.standing(&row, instance, now) == Standing::InHand => continue,
                 Some(row) => offered_again(row, blob, now),
@@ -162,17 +202,17 @@ impl IntuneRevocations {
         let now = self.now();
         let (mut given, mut chosen, mut changes, mut sealed) = (Given::default(), Vec::new(), Vec::new(), 0_usize);
         for mut row in self.store.open_rows().await? {
-            match (self.standing(&row, &request.instance, now), self.store.open(&row)?) {
-                (Standing::InHand, _) | (_, Content::OfOthers) => {}
+            let standing = self.standing(&row, &request.instance, now);
+            if standing == Standing::InHand {
+                continue;
+            }
+            match (standing, self.store.open(&row)?) {
+                (_, Content::OfOthers) => {}
                 (_, Content::Sealed) => {
                     sealed += 1;
                     if now.since(row.created) > KEEP_SEALED {
                         changes.push(let_go(row, now));
                     }
-                }
-                (Standing::LetGo, Content::Own(..)) => {
-                    self.handed().remove(&row.key);
-                    changes.push(let_go(row, now));
                 }
                 (Standing::Give, Content::Own(..)) if chosen.len() >= request.max => given.more = true,
                 (Standing::Give, Content::Own(id, record)) => {
@@ -182,8 +222,14 @@ impl IntuneRevocations {
                     row.updated = now;
                     chosen.push((row, id, record));
                 }
+                (_, Content::Own(..)) => {
+                    self.handed().remove(&row.key);
+                    changes.push(let_go(row, now));
+                }
             }
         }
+        // What another instance took over and ended.
+        self.handed().retain(|_, handed| now.since(handed.until) < FORGOTTEN);
         if chosen.is_empty() && sealed > 0 && !turn.reported_sealed {
             turn.reported_sealed = true;
             return Err(PortError::misconfigured(format!(
