@@ -1,11 +1,24 @@
 //! HTTP as the clients of this crate need it: one request, one answer, bounded in time and size, no redirects.
 
 mod error;
+#[allow(dead_code, reason = "each feature uses its part of what all share")]
+mod guid;
 mod message;
+#[allow(dead_code, reason = "each feature uses its part of what all share")]
+mod quote;
+#[allow(dead_code, reason = "each feature uses its part of what all share")]
+mod retry_after;
 
 use core::fmt::Debug;
 
 use async_trait::async_trait;
+
+#[allow(unused_imports, reason = "each feature uses its part of what all share")]
+pub(crate) use guid::guid;
+#[allow(unused_imports, reason = "each feature uses its part of what all share")]
+pub(crate) use quote::{fit, quoted, says};
+#[allow(unused_imports, reason = "each feature uses its part of what all share")]
+pub(crate) use retry_after::retry_after;
 
 pub use error::{HttpError, HttpErrorKind};
 pub use message::{HttpMethod, HttpRequest, HttpResponse};
