@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
-use super::wire::{MOUNT, Operation};
+use super::wire::{LEAST_BYTES, MOUNT, Operation};
 use crate::adapters::entra::TokenSource;
 use crate::ids::TenantId;
 use crate::ports::PortError;
@@ -57,7 +57,7 @@ impl HttpQueueConfig {
     /// The longest that any body may be set to, in bytes.
     pub const MOST_BYTES: usize = 256 << 20;
     /// The shortest, in bytes.
-    pub const LEAST_BYTES: usize = 64 << 10;
+    pub const LEAST_BYTES: usize = LEAST_BYTES;
 
     /// A queue at that base URL, with the defaults for the rest.
     #[must_use]

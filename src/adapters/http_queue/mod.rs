@@ -147,6 +147,9 @@ impl IntuneQueue for HttpQueue {
     }
 
     async fn receive(&self, request: ReceiveRequest) -> Result<Batch, PortError> {
+        if request.max == 0 {
+            return Ok(Batch::default());
+        }
         let config = &self.caller.settings.config;
         let mut delivery = self.delivery(request.flow)?;
         let mut asked = Receive {

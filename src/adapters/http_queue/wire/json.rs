@@ -81,10 +81,6 @@ impl<'a> Object<'a> {
         value.as_object().map(Self).ok_or_else(|| Problem(format!("{name} is no object")))
     }
 
-    pub(crate) fn has(self, name: &str) -> bool {
-        self.optional(name).is_some()
-    }
-
     fn optional(self, name: &str) -> Option<&'a Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }

@@ -9,12 +9,15 @@ use super::json::{Document, MAX_LIST, MAX_TEXT, Object, Problem, parsed, text, w
 use super::names::{read_flow, write_flow};
 use super::request::read_item;
 use super::result::{AnswerBody, ResultBody, answer_body, read_answer, result_body};
+use crate::event::printable;
 use crate::ids::{InstanceId, RequestId, TenantId};
 use crate::ports::{Batch, CompleteAnswer, FlowCounters, HealthMessage, QueueCapabilities, ResultItem};
 use crate::secret::SecretBytes;
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
+/// A client reads batches of at least so many bytes.
+pub(crate) const LEAST_BYTES: usize = 64 << 10;
 /// No list of items, results, answers or ids is longer.
 pub(crate) const MAX_BATCH: usize = 1_000;
 
@@ -96,7 +99,11 @@ impl Receive {
         if !is_guid(delivery) {
             return Err(Problem("`delivery` is no GUID".to_owned()));
         }
-        Ok(Self { tenant, flow, instance, max: size("max")?, max_bytes: size("maxBytes")?, delivery: delivery.to_ascii_lowercase() })
+        let asked = Self { tenant, flow, instance, max: size("max")?, max_bytes: size("maxBytes")?, delivery: delivery.to_ascii_lowercase() };
+        if asked.max == 0 || asked.max_bytes < LEAST_BYTES {
+            return Err(Problem(format!("`max` is at least 1 and `maxBytes` at least {LEAST_BYTES}")));
+        }
+        Ok(asked)
     }
 }
 
@@ -249,7 +256,7 @@ struct HealthBody<'a> {
     version: &'a str,
     flows: BTreeMap<&'static str, CountersBody>,
     events: &'a BTreeMap<u16, u64>,
-    findings: &'a [String],
+    findings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -274,7 +281,7 @@ pub(crate) fn write_health(message: &HealthMessage) -> Result<SecretBytes, Probl
         version: &message.version,
         flows: message.flows.iter().map(|(flow, counts)| (write_flow(*flow), counters(counts))).collect(),
         events: &message.events,
-        findings: &message.findings,
+        findings: message.findings.iter().take(MAX_LIST).map(|finding| printable(finding)).collect(),
     })
 }
 

@@ -1,19 +1,25 @@
 //! The open queue's messages: ports' types to JSON and back. Both halves use it, so that they cannot differ.
 
+#![cfg_attr(not(feature = "sim"), allow(dead_code, reason = "the other half, in the simulator, speaks it too"))]
+
 mod json;
 mod messages;
 mod names;
 mod request;
 mod result;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
 
-pub(crate) use json::{Problem, read_time, write_time};
+pub(crate) use json::{Problem, write_time};
+#[cfg(feature = "sim")]
+pub(crate) use json::read_time;
 pub(crate) use messages::{
-    ExtendLease, MAX_BATCH, Receive, is_guid, read_answers, read_batch, read_capabilities, read_error, read_lost, write_complete,
+    ExtendLease, LEAST_BYTES, MAX_BATCH, Receive, read_answers, read_batch, read_capabilities, read_error, read_lost, write_complete,
     write_health,
 };
 #[cfg(feature = "sim")]
 pub(crate) use messages::{
-    BATCH_OVERHEAD, Complete, read_health, write_answers, write_batch, write_capabilities, write_error, write_lost,
+    BATCH_OVERHEAD, Complete, is_guid, read_health, write_answers, write_batch, write_capabilities, write_error, write_lost,
 };
 #[cfg(feature = "sim")]
 pub(crate) use {
