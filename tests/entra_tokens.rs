@@ -14,11 +14,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use intune_connector::adapters::VirtualRuntime;
 use intune_connector::adapters::entra::{
     AccessToken, ClientCredentials, ClientCredentialsBuilder, Credential, SecretSource, TokenSource, credential_warning,
 };
 use intune_connector::adapters::http::{HttpErrorKind, HttpResponse};
+use intune_connector::adapters::{StdRuntime, VirtualRuntime};
 use intune_connector::crypto::{CryptoProvider, SignError, SignatureAlgorithm, SigningKey};
 use intune_connector::ports::{PortError, PortErrorKind};
 use intune_connector::retry::{Effect, Retry};
@@ -212,6 +212,20 @@ fn many_who_need_a_token_share_one_fetch() {
     let all = rig.runtime.block_on(join_all((0..50).map(|_| rig.tokens.token(SCOPE, MINUTE)))).unwrap();
     assert!(all.into_iter().all(|token| token.unwrap().secret_str() == "token-1"));
     assert_eq!(rig.hits(), 1);
+}
+
+#[test]
+fn threads_with_executors_of_their_own_share_one_fetch() {
+    let (script, runtime) = (Script::new(), Arc::new(StdRuntime::with_threads(1, 16).unwrap()));
+    let tokens = ClientCredentials::builder(TENANT, CLIENT, Credential::client_secret(Password::from(SECRET)))
+        .build(script.clone(), runtime.clone(), pki::provider().as_ref().clone())
+        .unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(runtime.block_on(tokens.token(SCOPE, MINUTE)).unwrap().secret_str(), "token-1"));
+        }
+    });
+    assert_eq!(script.hits(), [1, 0, 0]);
 }
 
 #[test]

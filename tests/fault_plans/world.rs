@@ -62,7 +62,7 @@ static IMPORTED: LazyLock<Imported> = LazyLock::new(|| {
     let pfx = PfxBuilder::new(PfxProfile::Modern)
         .key(&own)
         .certificate(certificate.der())
-        .iterations(1_000)
+        .iterations(2_000)
         .build(&Password::from(IMPORT_PASSWORD), &provider)
         .unwrap();
     Imported { key: generate_import_key(&provider, KeyAlgorithm::Rsa2048).unwrap(), pfx: pfx.secret_bytes().to_vec() }
