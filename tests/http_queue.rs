@@ -54,7 +54,10 @@ fn the_queue_conforms_for_each_flow() {
 
 #[test]
 fn the_capabilities_are_the_servers() {
-    let lab = Lab::with(|settings| settings.with_flows(vec![Flow::Pkcs]).with_max_batch(7).with_lease(core::time::Duration::from_secs(90)), |c| c);
+    let lab = Lab::with(
+        |settings| settings.with_flows(vec![Flow::Pkcs]).with_max_batch(7).with_lease(core::time::Duration::from_secs(90)),
+        |c| c,
+    );
     let capabilities = lab.queue.capabilities();
     assert_eq!((capabilities.flows, capabilities.max_batch), (vec![Flow::Pkcs], 7));
     assert_eq!(capabilities.lease, Some(core::time::Duration::from_secs(90)));

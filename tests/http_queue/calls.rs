@@ -123,10 +123,12 @@ fn a_queue_without_tokens_lets_nobody_in_unless_it_is_told_to() {
     let ask = |queue: &OpenQueue, bearer: Option<&str>| {
         let url = format!("{BASE}/open-queue/v1/capabilities");
         let request = intune_connector::adapters::http::HttpRequest::new(intune_connector::adapters::http::HttpMethod::Get, url);
-        queue.handle(&bearer.map_or_else(|| intune_connector::adapters::http::HttpRequest::new(request.method, request.url.clone()), |token| {
-            intune_connector::adapters::http::HttpRequest::new(request.method, request.url.clone()).with_bearer(token)
-        }))
-        .status
+        queue
+            .handle(&bearer.map_or_else(
+                || intune_connector::adapters::http::HttpRequest::new(request.method, request.url.clone()),
+                |token| intune_connector::adapters::http::HttpRequest::new(request.method, request.url.clone()).with_bearer(token),
+            ))
+            .status
     };
     let closed = OpenQueue::new(settings(), clock.clone());
     assert_eq!((ask(&closed, None), ask(&closed, Some("")), ask(&closed, Some("x"))), (401, 401, 401));
@@ -172,8 +174,13 @@ fn a_refused_token_is_dropped_and_another_one_tried_once() {
     lab.fill(&["a"]);
     assert_eq!(lab.receive(1).unwrap().len(), 1);
     assert_eq!(*source.refused.lock().unwrap(), ["old"]);
-    let receives: BTreeSet<_> =
-        lab.wire.calls().into_iter().filter(|call| call.operation() == "receive").map(|call| call.header("Request-Id").to_owned()).collect();
+    let receives: BTreeSet<_> = lab
+        .wire
+        .calls()
+        .into_iter()
+        .filter(|call| call.operation() == "receive")
+        .map(|call| call.header("Request-Id").to_owned())
+        .collect();
     assert_eq!(receives.len(), 2, "each has an id of its own");
 }
 
@@ -267,7 +274,10 @@ fn what_the_server_does_not_serve_is_named() {
     assert_eq!((unserved.kind(), unserved.code()), (PortErrorKind::Unsupported, Some("unsupportedFlow")));
     let mut lost = crate::wire::config();
     lost.base = "https://queue.contoso.example/open-queue/v2".to_owned();
-    assert!(block_on(HttpQueue::connect(lost, lab.wire.clone(), lab.clock.clone(), provider())).is_ok(), "any base will do for the simulator");
+    assert!(
+        block_on(HttpQueue::connect(lost, lab.wire.clone(), lab.clock.clone(), provider())).is_ok(),
+        "any base will do for the simulator"
+    );
 }
 
 #[test]
@@ -295,7 +305,11 @@ fn malformed_calls_are_refused_with_what_is_wrong() {
         (&body("{"), 400, "it ends too early"),
         (&body("[]"), 400, "it is no JSON object"),
         (&body("{}"), 400, "`tenant` is missing"),
-        (&body(r#"{"tenant": "contoso.com", "flow": "revoke", "instance": "one", "max": 1, "maxBytes": 65536, "delivery": "x"}"#), 400, "GUID"),
+        (
+            &body(r#"{"tenant": "contoso.com", "flow": "revoke", "instance": "one", "max": 1, "maxBytes": 65536, "delivery": "x"}"#),
+            400,
+            "GUID",
+        ),
         (&|call| call.url = call.url.replace("receive", "recieve"), 404, "no such operation"),
         (&|call| call.method = intune_connector::adapters::http::HttpMethod::Get, 405, "POST"),
     ] {

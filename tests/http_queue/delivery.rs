@@ -4,7 +4,9 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use intune_connector::ports::{CompleteAnswer, ExtendLeaseRequest, IntuneQueue as _, Payload, PortErrorKind, ReceiveRequest, RevokeRequest};
+use intune_connector::ports::{
+    CompleteAnswer, ExtendLeaseRequest, IntuneQueue as _, Payload, PortErrorKind, ReceiveRequest, RevokeRequest,
+};
 use intune_connector::ports::{Outcome, RevocationError, RevokeResult};
 use intune_connector::terms::Flow;
 

@@ -84,8 +84,7 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str, faults: &mut
                 }
             }
             "oneOf" => {
-                let tried: Vec<Vec<String>> =
-                    rule.as_array().unwrap().iter().map(|schema| self::faults(document, schema, value)).collect();
+                let tried: Vec<Vec<String>> = rule.as_array().unwrap().iter().map(|schema| self::faults(document, schema, value)).collect();
                 let fitting = tried.iter().filter(|faults| faults.is_empty()).count();
                 // The nearest one tells most.
                 let nearest = tried.iter().min_by_key(|faults| faults.len()).cloned().unwrap_or_default();

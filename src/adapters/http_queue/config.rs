@@ -171,7 +171,9 @@ mod tests {
 
     #[test]
     fn what_is_not_https_is_refused_but_loopback_by_an_alarming_setting() {
-        for base in ["http://q.example", "http://localhost", "http://10.0.0.1", "ftp://127.0.0.1", "q.example", "http://127.0.0.1.q.example"] {
+        for base in
+            ["http://q.example", "http://localhost", "http://10.0.0.1", "ftp://127.0.0.1", "q.example", "http://127.0.0.1.q.example"]
+        {
             assert!(config(base).dangerous_plain_http_on_loopback().checked().is_err(), "{base}");
         }
         for base in ["http://127.0.0.1:8080", "http://[::1]:8080"] {

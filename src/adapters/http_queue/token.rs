@@ -24,7 +24,9 @@ impl StaticToken {
         if visible {
             Ok(Self(Arc::new(AccessToken::new(token, Timestamp::from_micros(i64::MAX)))))
         } else {
-            Err(PortError::misconfigured("the open queue's token is empty or holds something else than visible ASCII; give it as base64 or hexadecimal"))
+            Err(PortError::misconfigured(
+                "the open queue's token is empty or holds something else than visible ASCII; give it as base64 or hexadecimal",
+            ))
         }
     }
 }

@@ -67,7 +67,9 @@ impl OpenQueue {
     #[must_use]
     pub fn handle(&self, request: &HttpRequest) -> HttpResponse {
         match self.answer(request) {
-            Ok(body) => HttpResponse::new(200, body).with_header("content-type", "application/json").with_header("cache-control", "no-store"),
+            Ok(body) => {
+                HttpResponse::new(200, body).with_header("content-type", "application/json").with_header("cache-control", "no-store")
+            }
             Err(refused) => refused.answer(self.runtime.now()),
         }
     }

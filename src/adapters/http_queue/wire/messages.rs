@@ -99,7 +99,8 @@ impl Receive {
         if !is_guid(delivery) {
             return Err(Problem("`delivery` is no GUID".to_owned()));
         }
-        let asked = Self { tenant, flow, instance, max: size("max")?, max_bytes: size("maxBytes")?, delivery: delivery.to_ascii_lowercase() };
+        let asked =
+            Self { tenant, flow, instance, max: size("max")?, max_bytes: size("maxBytes")?, delivery: delivery.to_ascii_lowercase() };
         if asked.max == 0 || asked.max_bytes < LEAST_BYTES {
             return Err(Problem(format!("`max` is at least 1 and `maxBytes` at least {LEAST_BYTES}")));
         }

@@ -10,16 +10,16 @@ mod result;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
 
-pub(crate) use json::{Problem, write_time};
 #[cfg(feature = "sim")]
 pub(crate) use json::read_time;
-pub(crate) use messages::{
-    ExtendLease, LEAST_BYTES, MAX_BATCH, Receive, read_answers, read_batch, read_capabilities, read_error, read_lost, write_complete,
-    write_health,
-};
+pub(crate) use json::{Problem, write_time};
 #[cfg(feature = "sim")]
 pub(crate) use messages::{
     BATCH_OVERHEAD, Complete, is_guid, read_health, write_answers, write_batch, write_capabilities, write_error, write_lost,
+};
+pub(crate) use messages::{
+    ExtendLease, LEAST_BYTES, MAX_BATCH, Receive, read_answers, read_batch, read_capabilities, read_error, read_lost, write_complete,
+    write_health,
 };
 #[cfg(feature = "sim")]
 pub(crate) use {

@@ -264,8 +264,7 @@ fn read_pkcs(request: Object<'_>) -> Result<PkcsRequest, Problem> {
     let names = request.list("subjectAltNames", MAX_LIST)?.iter();
     read.subject_alt_names = names.map(read_san).collect::<Result<_, _>>()?;
     let usages = request.list("extendedKeyUsage", MAX_LIST)?.iter();
-    read.extended_key_usage =
-        usages.map(|oid| parsed(text(oid, "extendedKeyUsage")?, "extendedKeyUsage")).collect::<Result<_, _>>()?;
+    read.extended_key_usage = usages.map(|oid| parsed(text(oid, "extendedKeyUsage")?, "extendedKeyUsage")).collect::<Result<_, _>>()?;
     read.key = request.name("keyAlgorithm", read_key_algorithm)?;
     read.validity = Duration::from_secs(request.number("validitySeconds")?);
     read.sid = request.optional_parsed("sid")?;

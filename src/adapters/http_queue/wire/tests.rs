@@ -69,7 +69,8 @@ fn a_san() -> impl Strategy<Value = SubjectAltName> {
 fn pkcs() -> impl Strategy<Value = Payload> {
     let oids = || (0..2_u32, 0..40_u32, any::<u32>()).prop_map(|(a, b, c)| format!("{a}.{b}.{c}").parse::<Oid>().unwrap());
     let sid = any::<[u32; 4]>().prop_map(|[a, b, c, d]| format!("S-1-5-21-{a}-{b}-{c}-{d}").parse::<Sid>().unwrap());
-    let keys = select(&[KeyAlgorithm::Rsa2048, KeyAlgorithm::Rsa3072, KeyAlgorithm::Rsa4096, KeyAlgorithm::EcP256, KeyAlgorithm::EcP384][..]);
+    let keys =
+        select(&[KeyAlgorithm::Rsa2048, KeyAlgorithm::Rsa3072, KeyAlgorithm::Rsa4096, KeyAlgorithm::EcP256, KeyAlgorithm::EcP384][..]);
     let profiles = select(&[PfxProfile::Modern, PfxProfile::Compat, PfxProfile::Pbmac1][..]);
     let first = (an_id::<CaName>(), of(an_id()), a_text(), vec(a_san(), 0..4), vec(oids(), 0..3), keys);
     let second = (any::<u64>(), of(sid), bytes(), profiles, of(a_text()));
@@ -104,9 +105,8 @@ fn a_payload() -> impl Strategy<Value = Payload> {
             let name = ImportKeyName { provider, key };
             Payload::Import(Box::new(ImportRequest::new(name, padding, password, SecretBytes::new(pfx), to.into())))
         }),
-        (a_text(), of(a_text()), of(reasons)).prop_map(|(serial, issuer, reason)| {
-            Payload::Revoke(RevokeRequest { serial, issuer, reason })
-        }),
+        (a_text(), of(a_text()), of(reasons))
+            .prop_map(|(serial, issuer, reason)| { Payload::Revoke(RevokeRequest { serial, issuer, reason }) }),
         a_text().prop_map(|text| Payload::Malformed(crate::event::printable(&text))),
         "[a-z]{8,12}".prop_filter("a kind that is known", |kind| kind != "malformed").prop_map(Payload::Unknown),
     ]
@@ -132,9 +132,8 @@ fn an_outcome() -> impl Strategy<Value = Outcome> {
             E::AuthenticationException,
         ][..],
     );
-    let classes = select(
-        &[C::Transient, C::Throttled, C::Request, C::Policy, C::Configuration, C::Unsupported, C::Deadline, C::Internal][..],
-    );
+    let classes =
+        select(&[C::Transient, C::Throttled, C::Request, C::Policy, C::Configuration, C::Unsupported, C::Deadline, C::Internal][..]);
     let payloads = select(&[ImportPayload::Password, ImportPayload::Pfx][..]);
     prop_oneof![
         (bytes(), bytes(), any::<[u8; 20]>(), serial, a_time(), an_id()).prop_map(|(pfx, password, thumbprint, serial, until, ca)| {
@@ -275,7 +274,8 @@ fn what_is_wrong_with_an_item_is_its_own() {
         with(r#""kind": "recrypt", "request": {"payload": "hunter2", "recipient": ""}"#),
         "`payload` is no standard base64 with padding"
     );
-    let san = r#""kind": "pkcs", "request": {"ca": "ca", "subject": "", "recipient": "", "subjectAltNames": [{"type": "x400", "value": ""}]}"#;
+    let san =
+        r#""kind": "pkcs", "request": {"ca": "ca", "subject": "", "recipient": "", "subjectAltNames": [{"type": "x400", "value": ""}]}"#;
     assert_eq!(with(san), "an entry of `subjectAltNames` has a `type` that this version does not know");
     let long = format!(r#""kind": "revoke", "request": {{"serial": "{}"}}"#, "1".repeat(MAX_TEXT + 1));
     assert_eq!(with(&long), "`serial` is longer than 8192 bytes");
@@ -296,7 +296,8 @@ fn an_item_that_cannot_be_answered_is_kept_for_the_report_alone() {
 fn answers_that_are_not_understood_let_the_result_be_offered_again() {
     let known = [CompleteAnswer::Accepted, CompleteAnswer::TryAgain("busy".to_owned()), CompleteAnswer::Refused("gone".to_owned())];
     assert_eq!(read_answers(write_answers(&known).unwrap().secret_bytes()).unwrap(), known);
-    let odd = read_answers(br#"{"answers": [{"answer": "deferred"}, 7, {}, {"answer": "refused", "reason": 7}, {"answer": "refused"}]}"#).unwrap();
+    let odd = read_answers(br#"{"answers": [{"answer": "deferred"}, 7, {}, {"answer": "refused", "reason": 7}, {"answer": "refused"}]}"#)
+        .unwrap();
     assert!(odd[..4].iter().all(|answer| matches!(answer, CompleteAnswer::TryAgain(_))), "{odd:?}");
     assert_eq!(odd[4], CompleteAnswer::Refused("no reason was given".to_owned()));
 }
