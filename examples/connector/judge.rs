@@ -1,4 +1,4 @@
-//! Judges a run from outside the connector: by the ledgers of queue and CA, and with the devices' keys.
+//! Judges a run from outside the connector: by the ledgers of Intune and CA, and with the devices' keys.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::tenant::{Expect, IMPORT_PASSWORD, PAYLOAD, Tenant};
 /// What went wrong, one sentence each.
 pub fn faults(provider: &CryptoProvider, tenant: &Tenant, enrolments: &Enrolments, admin_events: &[Event]) -> Vec<String> {
     let mut faults = enrolments.faults.clone();
-    let accepted = tenant.queue.accepted();
+    let accepted = tenant.intune.accepted();
     for ((flow, id), expect) in &tenant.expected {
         let outcome = accepted.get(&(*flow, id.clone()));
         match (expect, outcome) {
@@ -34,7 +34,7 @@ pub fn faults(provider: &CryptoProvider, tenant: &Tenant, enrolments: &Enrolment
             }
         }
     }
-    faults.extend(tenant.queue.changed_results().iter().map(|id| format!("{id}: a second, different result was uploaded")));
+    faults.extend(tenant.intune.changed_results().iter().map(|id| format!("{id}: a second, different result was uploaded")));
     faults.extend(doubled_certificates(tenant, enrolments.issued));
     faults.extend(doubled_admin_events(tenant, admin_events));
     let scep = admin_events.iter().filter(|event| event.key.flow == Some(Flow::Scep)).count() as u64;
@@ -82,7 +82,7 @@ fn doubled_certificates(tenant: &Tenant, enrolled: u64) -> Vec<String> {
             by_request.iter().filter(|(_, count)| **count > 1).map(|(key, count)| format!("request {key}: {count} living certificates")),
         );
     }
-    let delivered = tenant.queue.accepted().values().filter(|outcome| matches!(outcome, Outcome::Pkcs(_))).count() as u64 + enrolled;
+    let delivered = tenant.intune.accepted().values().filter(|outcome| matches!(outcome, Outcome::Pkcs(_))).count() as u64 + enrolled;
     if living != delivered {
         faults.push(format!("the CAs have {living} living certificates for requests, {delivered} were delivered"));
     }

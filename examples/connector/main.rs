@@ -1,19 +1,28 @@
 //! A simulated tenant: a few hundred requests over all flows, with faults; the connector serves them, the devices open the results.
 //!
-//! `cargo run --example connector [-- --requests N] [--all-events]`
+//! `cargo run --features sim --example connector [-- --requests N] [--all-events] [--faults none|mild|harsh] [--seed N]`
 //!
-//! What is lost or doubled is judged from the queue's and the CA's own ledgers; then it exits with 1.
+//! With the feature `sim` Intune is a server on a loopback address, and every call goes over HTTP through a network that fails; without it,
+//! or with `--in-memory`, it is a queue in memory. What is lost or doubled is judged from the ledgers of Intune and CA; then it exits with 1.
+//!
+//! `--intune tenant.toml` serves the flows whose protocol is public for a real tenant; `--help` shows such a file.
 
 mod device;
+mod intune;
 mod judge;
 #[cfg(all(feature = "intune", feature = "scep-http", feature = "sqlite", feature = "event-log", feature = "tokio"))]
 mod live;
 mod report;
 mod scep;
+#[cfg(feature = "sim")]
+mod simulated;
 mod tenant;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -24,20 +33,33 @@ use intune_connector::connector::{Connector, QueueSettings, Summary};
 use intune_connector::crypto::CryptoProvider;
 use intune_connector::event::{Channel, Event, EventId};
 use intune_connector::health::HealthConfig;
+use intune_connector::ids::TenantId;
 use intune_connector::import::ImportConfig;
 use intune_connector::pkcs::PkcsConfig;
 use intune_connector::policy::{IssuancePolicy, RecipientPolicy};
-use intune_connector::ports::{CertificateAuthority, EventSink, IntuneQueue, Runtime};
+use intune_connector::ports::{CertificateAuthority, EventSink, Runtime};
 use intune_connector::recrypt::RecryptConfig;
 use intune_connector::revoke::RevokeConfig;
-use intune_connector::terms::oids;
+use intune_connector::terms::{Flow, oids};
 
 use device::Checked;
+use intune::{InMemory, Intune};
 use scep::{Enrolments, Scep};
 use tenant::{Expect, Tenant};
 
+const USAGE: &str = "\
+usage: connector [--requests N] [--all-events] [--in-memory] [--faults none|mild|harsh] [--seed N]
+       connector --intune tenant.toml
+
+  --requests N       how many requests, over all flows; 300 when left out
+  --all-events       every step of every request
+  --in-memory        without HTTP, as always when built without the feature `sim`
+  --faults, --seed   how often calls to Intune fail, and which; mild and 1 when left out
+  --intune FILE      SCEP and revocation for a real tenant, until Ctrl-C; needs --all-features
+";
+
 fn main() -> ExitCode {
-    match Options::from_arguments().and_then(run) {
+    match Command::from_arguments().and_then(Command::run) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -47,43 +69,75 @@ fn main() -> ExitCode {
     }
 }
 
+enum Command {
+    Simulate(Options),
+    Serve(PathBuf),
+    Help,
+}
+
 struct Options {
     requests: usize,
     all_events: bool,
+    in_memory: bool,
+    faults: String,
+    seed: u64,
 }
 
-impl Options {
+impl Command {
     fn from_arguments() -> Checked<Self> {
-        let mut options = Self { requests: 300, all_events: false };
+        let mut options =
+            Options { requests: 300, all_events: false, in_memory: !cfg!(feature = "sim"), faults: "mild".to_owned(), seed: 1 };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value; see --help"));
             match argument.as_str() {
-                "--requests" => options.requests = arguments.next().ok_or("--requests needs a number")?.parse()?,
+                "--requests" => options.requests = value()?.parse()?,
                 "--all-events" => options.all_events = true,
-                other => return Err(format!("unknown argument {other}; use [--requests N] [--all-events]").into()),
+                "--in-memory" => options.in_memory = true,
+                "--faults" => options.faults = value()?,
+                "--seed" => options.seed = value()?.parse()?,
+                "--intune" => return Ok(Self::Serve(value()?.into())),
+                "--help" | "-h" => return Ok(Self::Help),
+                other => return Err(format!("unknown argument {other}\n\n{USAGE}").into()),
             }
         }
-        Ok(options)
+        Ok(Self::Simulate(options))
+    }
+
+    fn run(self) -> Checked<bool> {
+        match self {
+            Self::Simulate(options) => simulate(&options),
+            #[cfg(all(feature = "intune", feature = "scep-http", feature = "sqlite", feature = "event-log", feature = "tokio"))]
+            Self::Serve(file) => live::run(&file).map(|()| true),
+            #[cfg(not(all(feature = "intune", feature = "scep-http", feature = "sqlite", feature = "event-log", feature = "tokio")))]
+            Self::Serve(file) => Err(format!("{} cannot be served by this build; run it with --all-features", file.display()).into()),
+            Self::Help => {
+                print!("{USAGE}");
+                #[cfg(all(feature = "intune", feature = "scep-http", feature = "sqlite", feature = "event-log", feature = "tokio"))]
+                print!("\nA tenant.toml:\n\n{}", live::tenant_file::EXAMPLE);
+                Ok(true)
+            }
+        }
     }
 }
 
-fn run(options: Options) -> Checked<bool> {
+fn simulate(options: &Options) -> Checked<bool> {
     let provider = CryptoProvider::ring_and_aws_lc_rs();
     let runtime = Arc::new(StdRuntime::new()?);
     println!("Setting up CAs, devices and {} requests ...", options.requests);
-    let mut tenant = Tenant::new(&provider)?;
+    let id: TenantId = "contoso.example".parse()?;
+    let intune = far_side(options, &provider, &runtime, &id)?;
+    let mut tenant = Tenant::new(&provider, id, intune)?;
     tenant.fill(&provider, options.requests)?;
 
     let sink = Arc::new(CountingSink::default());
     let connector = connector(&provider, &tenant, Arc::clone(&runtime), Arc::clone(&sink))?;
     let scep = runtime.block_on(Scep::new(&provider, &tenant, Arc::clone(&runtime), sink.clone()))?;
-    let devices = options.requests / 10;
-    // Each SCEP message has its Admin event: one a device, one for a repeat, one for a thief.
-    let messages = if devices > 0 { devices + 2 } else { 0 };
-    let ours = tenant.expected.values().filter(|expect| **expect != Expect::Untouched).count() + messages;
+    let ours = tenant.expected.values().filter(|expect| **expect != Expect::Untouched).count();
     let progress = report::Progress::start(ours, Arc::clone(&sink.answered));
     let queue_driven = connector.run_until(all_answered(&runtime, &sink, ours));
-    let (summary, enrolments) = runtime.block_on(join(queue_driven, scep.enrol(&provider, devices)));
+    let enrolling = scep.enrol(&provider, &*tenant.intune, options.requests / 10);
+    let (summary, enrolments) = runtime.block_on(join(queue_driven, enrolling));
     drop(progress);
 
     report::print_events(&sink.events.events(), options.all_events);
@@ -91,21 +145,40 @@ fn run(options: Options) -> Checked<bool> {
     report::print_table(&lines(&summary, &enrolments));
     let guarantees = connector.guarantees();
     println!("\nPromises with these ports: journal {:?}, {:?}", guarantees.durability, guarantees.issuance);
+    println!("{}", tenant.intune.summary());
     if faults.is_empty() {
-        println!("\nJudged from the ledgers of queue and CA: nothing lost, nothing doubled, every delivered result opens on its device.");
+        println!("\nJudged from the ledgers of Intune and CA: nothing lost, nothing doubled, every delivered result opens on its device.");
     } else {
-        println!("\nJudged from the ledgers of queue and CA, {} faults:\n{}", faults.len(), faults.join("\n"));
+        println!("\nJudged from the ledgers of Intune and CA, {} faults:\n{}", faults.len(), faults.join("\n"));
     }
     Ok(faults.is_empty())
+}
+
+#[cfg(feature = "sim")]
+fn far_side(options: &Options, provider: &CryptoProvider, runtime: &Arc<StdRuntime>, tenant: &TenantId) -> Checked<Box<dyn Intune>> {
+    if options.in_memory {
+        return Ok(Box::new(InMemory::new()));
+    }
+    let faults = intune_connector::sim::FaultPlan::named(&options.faults).ok_or("--faults is none, mild or harsh")?;
+    Ok(Box::new(simulated::Simulated::start(provider, runtime, tenant, options.seed, faults)?))
+}
+
+#[cfg(not(feature = "sim"))]
+fn far_side(options: &Options, _: &CryptoProvider, _: &Arc<StdRuntime>, _: &TenantId) -> Checked<Box<dyn Intune>> {
+    if (options.faults.as_str(), options.seed) != ("mild", 1) {
+        return Err("--faults and --seed are for the simulator; run with --features sim".into());
+    }
+    Ok(Box::new(InMemory::new()))
 }
 
 fn connector(provider: &CryptoProvider, tenant: &Tenant, runtime: Arc<StdRuntime>, sink: Arc<CountingSink>) -> Checked<Connector> {
     let ca: Arc<dyn CertificateAuthority> = tenant.ca.clone();
     let digicert: Arc<dyn CertificateAuthority> = tenant.digicert.clone();
-    let queue: Arc<dyn IntuneQueue> = tenant.queue.clone();
+    let queue = tenant.intune.queue(Flow::Pkcs);
     // A real tenant is polled every 30 s; the demonstration is in a hurry.
-    let settings = || {
-        QueueSettings::new(Arc::clone(&queue))
+    let settings = |flow: Flow| {
+        QueueSettings::new(tenant.intune.queue(flow))
+            .with_max_attempts(20)
             .with_poll_interval(Duration::from_millis(200))
             .with_backoff(Duration::from_millis(50), Duration::from_secs(1))
     };
@@ -118,12 +191,13 @@ fn connector(provider: &CryptoProvider, tenant: &Tenant, runtime: Arc<StdRuntime
 
     let pkcs = PkcsConfig::new(queue.clone(), tenant.ca_name.clone(), ca.clone(), issuance, recipients.clone())
         .with_ca(tenant.digicert_name.clone(), digicert.clone())
-        .with_settings(settings());
-    let recrypt = RecryptConfig::new(queue.clone(), tenant.recrypt_key.clone(), recipients.clone()).with_settings(settings());
-    let import = ImportConfig::new(queue.clone(), tenant.import_keys.clone(), recipients).with_settings(settings());
-    let revoke = RevokeConfig::new(queue.clone(), tenant.ca_name.clone(), ca)
+        .with_settings(settings(Flow::Pkcs));
+    let recrypt =
+        RecryptConfig::new(queue.clone(), tenant.recrypt_key.clone(), recipients.clone()).with_settings(settings(Flow::PkcsRecrypt));
+    let import = ImportConfig::new(queue.clone(), tenant.import_keys.clone(), recipients).with_settings(settings(Flow::PkcsImport));
+    let revoke = RevokeConfig::new(tenant.intune.queue(Flow::Revoke), tenant.ca_name.clone(), ca)
         .with_ca(tenant.digicert_name.clone(), digicert)
-        .with_settings(settings());
+        .with_settings(settings(Flow::Revoke));
 
     Ok(Connector::builder(provider.clone(), Arc::new(VolatileJournal::new()))
         .tenant(tenant.id.clone())
@@ -147,7 +221,7 @@ async fn all_answered(runtime: &StdRuntime, sink: &CountingSink, ours: usize) {
 }
 
 fn lines(summary: &Summary, enrolments: &Enrolments) -> Vec<report::Line> {
-    let line = |(flow, done): (&intune_connector::terms::Flow, &intune_connector::connector::FlowSummary)| report::Line {
+    let line = |(flow, done): (&Flow, &intune_connector::connector::FlowSummary)| report::Line {
         flow: flow.to_string(),
         received: done.counters.received,
         succeeded: done.counters.succeeded,
@@ -174,13 +248,19 @@ fn lines(summary: &Summary, enrolments: &Enrolments) -> Vec<report::Line> {
 #[derive(Debug, Default)]
 struct CountingSink {
     events: RecordingSink,
+    ended: Mutex<BTreeSet<(Flow, String)>>,
     answered: Arc<AtomicUsize>,
 }
 
 impl EventSink for CountingSink {
     fn emit(&self, event: &Event) {
-        if event.id.channel() == Channel::Admin && EventId::is_documented(event.id) {
-            self.answered.fetch_add(1, Ordering::Relaxed);
+        if let Some(flow) = event.key.flow.filter(|flow| *flow != Flow::Scep)
+            && event.id.channel() == Channel::Admin
+            && EventId::is_documented(event.id)
+            && let Ok(mut ended) = self.ended.lock()
+            && ended.insert((flow, event.key.scope.clone()))
+        {
+            self.answered.store(ended.len(), Ordering::Relaxed);
         }
         self.events.emit(event);
     }

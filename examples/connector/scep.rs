@@ -1,11 +1,9 @@
 //! The SCEP half: the service as a real front end would call it, and devices that enrol with keys of their own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use intune_connector::adapters::{CallbackValidator, StdRuntime, VolatileJournal};
+use intune_connector::adapters::{StdRuntime, VolatileJournal};
 use intune_connector::crypto::{CryptoProvider, DecryptionKey, SignatureAlgorithm, SigningKey, sign_now, unwrap_now};
 use intune_connector::ids::TransactionId;
 use intune_connector::limits::Limits;
@@ -16,23 +14,26 @@ use intune_connector::message::name::Name;
 use intune_connector::message::scep::{PkiRequestBuilder, PkiStatus, ReplyTo, ScepResponse};
 use intune_connector::message::signed::{LegacyDigests, Signed};
 use intune_connector::policy::IssuancePolicy;
-use intune_connector::ports::{EventSink, FailureNotification, PortError, ScepNotifier, SuccessNotification, Verdict, Vouched};
+use intune_connector::ports::{EventSink, Runtime as _};
 use intune_connector::scep::{Persistence, RegistrationAuthority, Request, Service};
 use intune_connector::secret::Password;
 use intune_connector::terms::{KeyAlgorithm, KeyUsage, SubjectAltName, oids};
 use intune_connector::time::Timestamp;
 
 use crate::device::Checked;
+use crate::intune::Intune;
 use crate::tenant::Tenant;
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// How many challenges a device gets before it gives up.
+const CHALLENGES: usize = 20;
 const SIGN: SignatureAlgorithm = SignatureAlgorithm::RsaPkcs1Sha256;
 
 /// The service and the certificate that its clients encrypt to.
 pub struct Scep {
     service: Service,
     ra: Certificate,
-    notifications: Arc<Notifications>,
+    runtime: Arc<StdRuntime>,
     keys: Vec<Key>,
 }
 
@@ -51,43 +52,12 @@ pub struct Enrolments {
     pub faults: Vec<String>,
 }
 
-/// Stands for Intune: counts what it is told.
-#[derive(Debug, Default)]
-struct Notifications(AtomicUsize);
-
-#[async_trait]
-impl ScepNotifier for Notifications {
-    async fn success(&self, _: SuccessNotification<'_>) -> Result<(), PortError> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    async fn failure(&self, _: FailureNotification<'_>) -> Result<(), PortError> {
-        Ok(())
-    }
-}
-
 impl Scep {
     pub async fn new(provider: &CryptoProvider, tenant: &Tenant, runtime: Arc<StdRuntime>, sink: Arc<dyn EventSink>) -> Checked<Self> {
         let keys = (0..5).map(|_| key(provider)).collect::<Checked<Vec<_>>>()?;
         let ra_key = key(provider)?;
         let subject = Name::parse_cert_str("CN=Contoso RA")?;
         let ra = tenant.ca.issue_service_certificate(subject, &ra_key.signing.public_key(), KeyUsage::SIGN_AND_ENCIPHER, &[], 90 * DAY)?;
-        // As Intune does: the challenge was made for one device and one profile; whoever knows it gets those names and no others.
-        let validator = CallbackValidator::new(|csr, _| {
-            let expected = csr.subject().common_name().map(|name| challenge(&name)).unwrap_or_default();
-            if csr.challenge_password().is_some_and(|given| given.secret_bytes() == expected.as_bytes()) {
-                let mut vouched = Vouched::default();
-                vouched.names_checked = true;
-                Ok(Verdict::Accepted(vouched))
-            } else {
-                Ok(Verdict::Rejected {
-                    code: "ChallengeDecryptionError".into(),
-                    description: "the challenge is not for this device".into(),
-                })
-            }
-        });
-        let notifications = Arc::new(Notifications::default());
         let authority = RegistrationAuthority::single(ra.der().clone(), ra_key.signing, ra_key.decryption);
         let policy = IssuancePolicy::deny_all().accept_names_checked_by_validator().allow_extended_key_usage(oids::CLIENT_AUTH.parse()?);
         let service = Service::builder(
@@ -96,52 +66,81 @@ impl Scep {
             tenant.ca_name.clone(),
             tenant.ca.clone(),
             authority,
-            Arc::new(validator),
-            notifications.clone(),
+            tenant.intune.validator(),
+            tenant.intune.notifier(),
         )
         .tenant(tenant.id.clone())
         .instance("demonstration-1".parse()?)
-        .runtime(runtime)
+        .runtime(runtime.clone())
         .sink(sink)
         .policy(policy)
         // The CA of this demonstration fails up to nine times in a row, and these devices do not ask again as real ones do.
         .persistence(Persistence::default().with_attempts(12, 3).with_backoff(Duration::from_millis(50), Duration::from_secs(1)))
         .build()
         .await?;
-        Ok(Self { service, ra, notifications, keys })
+        Ok(Self { service, ra, runtime, keys })
     }
 
-    /// Enrols so many devices one after the other; then one message again, and one with another's challenge.
-    pub async fn enrol(&self, provider: &CryptoProvider, devices: usize) -> Enrolments {
+    /// Enrols so many devices one after the other; one sends its message again, and one comes with another's challenge.
+    pub async fn enrol(&self, provider: &CryptoProvider, intune: &dyn Intune, devices: usize) -> Enrolments {
         let mut done = Enrolments::default();
         for number in 0..devices {
             let name = format!("scep-device-{number}");
-            if let Err(error) = self.enrol_one(provider, number, &name, &challenge(&name), &mut done).await {
+            if let Err(error) = self.enrol_device(provider, intune, number, &name, &mut done).await {
                 done.faults.push(format!("{name}: {error}"));
             }
         }
         if devices > 0 {
-            let thief = self.enrol_one(provider, 0, "scep-thief", &challenge("scep-device-1"), &mut done).await;
-            if thief.is_ok() {
-                done.faults.push("scep-thief: enrolled with another's challenge".into());
+            let thief = match intune.challenge("scep-device-1") {
+                Ok(stolen) => self.enrol_once(provider, 0, "scep-thief", &stolen, &mut done).await,
+                Err(error) => Err(error),
+            };
+            if !matches!(thief, Ok(None)) {
+                done.faults.push("scep-thief: not refused with another's challenge".into());
             }
-        }
-        let told = self.notifications.0.load(Ordering::Relaxed) as u64;
-        if told != done.issued {
-            done.faults.push(format!("{} certificates were released, {told} were notified", done.issued));
         }
         done
     }
 
-    async fn enrol_one(&self, provider: &CryptoProvider, number: usize, name: &str, challenge: &str, done: &mut Enrolments) -> Checked<()> {
+    /// A device that is refused, since Intune did not answer or could not be told, gets a new challenge with its profile.
+    async fn enrol_device(
+        &self,
+        provider: &CryptoProvider,
+        intune: &dyn Intune,
+        number: usize,
+        name: &str,
+        done: &mut Enrolments,
+    ) -> Checked<()> {
+        for _ in 0..CHALLENGES {
+            if let Some(certificate) = self.enrol_once(provider, number, name, &intune.challenge(name)?, done).await? {
+                let told = intune.notified();
+                if !told.contains(&certificate.thumbprint(provider)?.to_string()) {
+                    return Err("Intune was not told of its certificate".into());
+                }
+                return Ok(());
+            }
+        }
+        Err(format!("refused {CHALLENGES} times").into())
+    }
+
+    /// One challenge under one transactionID; `None` when it is refused.
+    async fn enrol_once(
+        &self,
+        provider: &CryptoProvider,
+        number: usize,
+        name: &str,
+        challenge: &str,
+        done: &mut Enrolments,
+    ) -> Checked<Option<Certificate>> {
         let key = &self.keys[number % self.keys.len()];
-        let (message, reply_to, signer) = self.request(provider, key, name, challenge)?;
+        let transaction = format!("{name}-{}", done.sent);
+        let (message, reply_to, signer) = self.request(provider, key, (name, &transaction), challenge)?;
         let started = Instant::now();
         let reply = self.post(provider, &message, &reply_to, done).await?;
         done.times.push(started.elapsed());
         if reply.status() != PkiStatus::Success {
             done.refused += 1;
-            return Err(format!("refused with {:?}", reply.fail_info()).into());
+            return Ok(None);
         }
         let certificate = read_certificate(provider, key, &signer, &reply)?;
         done.issued += 1;
@@ -153,13 +152,19 @@ impl Scep {
             }
         }
         if certificate.spki() == key.signing.public_key().as_ref() && certificate.subject().common_name().as_deref() == Some(name) {
-            Ok(())
+            Ok(Some(certificate))
         } else {
             Err("the certificate is for another key or name".into())
         }
     }
 
-    fn request(&self, provider: &CryptoProvider, key: &Key, name: &str, challenge: &str) -> Checked<(Vec<u8>, ReplyTo, Certificate)> {
+    fn request(
+        &self,
+        provider: &CryptoProvider,
+        key: &Key,
+        (name, transaction): (&str, &str),
+        challenge: &str,
+    ) -> Checked<(Vec<u8>, ReplyTo, Certificate)> {
         let spki = key.signing.public_key();
         let subject = Name::parse_cert_str(&format!("CN={name}"))?;
         let csr = CsrBuilder::new(subject.clone(), &spki)
@@ -178,7 +183,7 @@ impl Scep {
         let signature = sign_now(&*key.signing, SIGN, own.message())?;
         let own = Certificate::from_der(&own.finish(&signature), &Limits::default())?;
 
-        let transaction = TransactionId::try_from(name.as_bytes().to_vec())?;
+        let transaction = TransactionId::try_from(transaction.as_bytes().to_vec())?;
         let message = PkiRequestBuilder::pkcs_req(transaction, &csr).to_be_signed(&own, &self.ra, SIGN, provider)?;
         let signature = sign_now(&*key.signing, SIGN, message.message())?;
         let (message, reply_to) = message.finish(&signature);
@@ -186,8 +191,13 @@ impl Scep {
     }
 
     async fn post(&self, provider: &CryptoProvider, message: &[u8], to: &ReplyTo, done: &mut Enrolments) -> Checked<ScepResponse> {
+        let mut response = self.service.handle(Request::post("operation=PKIOperation", message.to_vec())).await;
+        for _ in 0..CHALLENGES {
+            let Some(wait) = response.retry_after.filter(|_| response.status == 503) else { break };
+            self.runtime.sleep(wait).await;
+            response = self.service.handle(Request::post("operation=PKIOperation", message.to_vec())).await;
+        }
         done.sent += 1;
-        let response = self.service.handle(Request::post("operation=PKIOperation", message.to_vec())).await;
         Ok(ScepResponse::parse(&response.body, to, &self.ra, LegacyDigests::Refuse, provider, &Limits::default())?)
     }
 }
@@ -195,10 +205,6 @@ impl Scep {
 fn key(provider: &CryptoProvider) -> Checked<Key> {
     let key = provider.key_generation()?.generate(KeyAlgorithm::Rsa2048)?;
     Ok(Key { signing: provider.signing_keys()?.load(&key)?, decryption: provider.decryption_keys()?.load(&key)? })
-}
-
-fn challenge(device: &str) -> String {
-    format!("made for {device}")
 }
 
 fn read_certificate(provider: &CryptoProvider, key: &Key, own: &Certificate, reply: &ScepResponse) -> Checked<Certificate> {

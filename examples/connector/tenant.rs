@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use intune_connector::adapters::{InMemoryQueue, LocalCa, LocalCaFault, LocalCaFaults, MemoryDecryptionKeys};
+use intune_connector::adapters::{LocalCa, LocalCaFault, LocalCaFaults, MemoryDecryptionKeys};
 use intune_connector::crypto::{ContentCipherAlgorithm, CryptoProvider, DecryptionKey, KeyTransportAlgorithm};
 use intune_connector::ids::{CaName, CorrelationId, DeviceId, RequestId, SerialNumber, Sid, TenantId};
 use intune_connector::import::generate_import_key;
@@ -12,9 +12,7 @@ use intune_connector::message::certificate::Certificate;
 use intune_connector::message::enveloped::EnvelopeBuilder;
 use intune_connector::message::name::Name;
 use intune_connector::message::reencrypt::{LegacyPadding, encrypt_password};
-use intune_connector::ports::{
-    CompleteAnswer, ImportKeyName, ImportRequest, Payload, PkcsRequest, PortError, QueueItem, RecryptRequest, RequestMeta, RevokeRequest,
-};
+use intune_connector::ports::{ImportKeyName, ImportRequest, Payload, PkcsRequest, QueueItem, RecryptRequest, RequestMeta, RevokeRequest};
 use intune_connector::recrypt::RecryptKey;
 use intune_connector::secret::{Password, SecretBytes};
 use intune_connector::terms::{Flow, KeyAlgorithm, KeyUsage, PaddingScheme, PfxProfile, SubjectAltName, oids};
@@ -22,6 +20,7 @@ use intune_connector::terms::{Flow, KeyAlgorithm, KeyUsage, PaddingScheme, PfxPr
 use rustls_pki_types::CertificateDer;
 
 use crate::device::{Checked, Device};
+use crate::intune::Intune;
 
 pub const IMPORT_PASSWORD: &str = "import-me";
 pub const PAYLOAD: &[u8] = b"a stored PKCS payload";
@@ -47,7 +46,7 @@ pub enum Expect {
 
 pub struct Tenant {
     pub id: TenantId,
-    pub queue: Arc<InMemoryQueue>,
+    pub intune: Box<dyn Intune>,
     pub ca: Arc<LocalCa>,
     pub ca_name: CaName,
     pub digicert: Arc<LocalCa>,
@@ -63,7 +62,7 @@ pub struct Tenant {
 
 impl Tenant {
     /// Makes CAs, devices and keys; no requests yet.
-    pub fn new(provider: &CryptoProvider) -> Checked<Self> {
+    pub fn new(provider: &CryptoProvider, id: TenantId, intune: Box<dyn Intune>) -> Checked<Self> {
         let ca_name: CaName = "Contoso Issuing CA".parse()?;
         let digicert_name: CaName = "Symantec".parse()?;
         let ca = Arc::new(LocalCa::new(provider.clone(), ca_name.clone(), KeyAlgorithm::Rsa2048)?);
@@ -91,8 +90,8 @@ impl Tenant {
         import_keys.insert(import_key_name.clone(), Arc::clone(&import_key));
 
         Ok(Self {
-            id: "contoso.example".parse()?,
-            queue: Arc::new(InMemoryQueue::new()),
+            id,
+            intune,
             ca,
             ca_name,
             digicert,
@@ -131,13 +130,16 @@ impl Tenant {
     }
 
     fn push(&mut self, flow: Flow, id: &str, device: usize, payload: Payload, expect: Expect) -> Checked<()> {
-        let id: RequestId = id.parse()?;
-        let mut meta = RequestMeta::new(id.clone(), self.id.clone(), flow);
+        let meta = self.meta(flow, id, device)?;
+        self.expected.insert((flow, meta.id.clone()), expect);
+        self.intune.push(QueueItem::new(meta, payload))
+    }
+
+    fn meta(&self, flow: Flow, id: &str, device: usize) -> Checked<RequestMeta> {
+        let mut meta = RequestMeta::new(id.parse()?, self.id.clone(), flow);
         meta.device = Some(self.devices[device].id.clone());
         meta.correlation = vec![format!("activity-{id}").parse::<CorrelationId>()?];
-        self.queue.push(QueueItem::new(meta, payload));
-        self.expected.insert((flow, id), expect);
-        Ok(())
+        Ok(meta)
     }
 
     fn pkcs_request(&self, number: usize, account: &str) -> Checked<PkcsRequest> {
@@ -230,12 +232,8 @@ impl Tenant {
         let faults = LocalCaFaults::none().then(6, LocalCaFault::FailTransiently).then(3, LocalCaFault::LoseAnswer);
         self.ca.inject_faults(faults.every(25, LocalCaFault::FailTransiently).fail_revocations(2));
         self.digicert.inject_faults(LocalCaFaults::none().then(1, LocalCaFault::FailTransiently));
-        for id in ["pkcs-3", "recrypt-2", "import-1-openssl-legacy", "revoke-0"] {
-            self.queue.answer_next(id.parse()?, CompleteAnswer::TryAgain("the service is busy".into()));
-        }
-        self.queue.fail_next_receive(PortError::transient("the connection was reset"));
-        self.queue.lose_next_complete_answers(1);
-        let repeated = self.pkcs_request(5, "user5@contoso.example")?;
-        self.push(Flow::Pkcs, "pkcs-5", 5, Payload::Pkcs(Box::new(repeated)), Expect::Success)
+        let repeated = Payload::Pkcs(Box::new(self.pkcs_request(5, "user5@contoso.example")?));
+        let again = QueueItem::new(self.meta(Flow::Pkcs, "pkcs-5", 5)?, repeated);
+        self.intune.arrange_faults(&["pkcs-3", "recrypt-2", "import-1-openssl-legacy"], again)
     }
 }
