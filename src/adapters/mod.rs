@@ -9,6 +9,10 @@ mod event_log;
 #[cfg(feature = "graph")]
 pub mod graph;
 #[cfg(feature = "_online")]
+#[cfg_attr(
+    not(all(feature = "intune", feature = "graph")),
+    allow(dead_code, unused_imports, reason = "each feature uses its part of what all share")
+)]
 pub mod http;
 #[cfg(feature = "http-queue")]
 pub mod http_queue;

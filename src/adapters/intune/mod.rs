@@ -6,7 +6,6 @@ mod actions;
 mod answer;
 mod cloud;
 mod codes;
-mod retry_after;
 mod revocation_actions;
 mod scep;
 mod wire;
