@@ -9,9 +9,13 @@ mod expiry;
 mod host;
 mod journal;
 mod keys;
+mod network;
 mod report;
 mod run;
 mod scope;
+mod system;
 
+pub use network::{NetworkProbe, TlsHandshake};
 pub use report::{Check, Finding, Report, Severity};
 pub use run::Doctor;
+pub use system::SystemNetwork;

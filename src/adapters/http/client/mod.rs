@@ -19,6 +19,9 @@ use url::Url;
 
 use super::{HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, HttpTransport};
 use crate::secret::SecretBytes;
+#[cfg(feature = "doctor")]
+pub(crate) use tls::trusting as tls_config;
+
 pub use settings::{ClientCertificate, HttpClientBuilder, Proxy, ProxySetting, TrustAnchors};
 
 /// What is wrong with the settings of an [`HttpClient`]; each finding names its setting and the cure.
