@@ -4,18 +4,23 @@
 //! requests: Intune would give out none for an hour after.
 
 mod authority;
+mod clock;
 mod disk;
 mod expiry;
 mod host;
 mod journal;
 mod keys;
 mod network;
+mod online;
+mod permission;
 mod report;
 mod run;
 mod scope;
 mod system;
+mod watched;
 
 pub use network::{NetworkProbe, TlsHandshake};
+pub use online::OnlineChecks;
 pub use report::{Check, Finding, Report, Severity};
 pub use run::Doctor;
 pub use system::SystemNetwork;

@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use rustls_pki_types::CertificateDer;
 
+use super::online::{self, OnlineChecks};
 use super::report::{Check, Finding, Report};
 use super::scope::Scope;
 use super::{authority, disk, host, journal, keys};
@@ -38,6 +39,7 @@ pub struct Doctor {
     pub(super) scope: Scope,
     concurrency: usize,
     probe: usize,
+    online: Vec<OnlineChecks>,
     authorities: Vec<(CaName, Arc<dyn CertificateAuthority>)>,
     import_keys: Vec<(ImportKeyName, Arc<dyn DecryptionKeys>)>,
     certificates: Vec<(String, CertificateDer<'static>)>,
@@ -59,6 +61,7 @@ impl Doctor {
             scope: Scope { provider: Arc::new(provider), runtime, limits: Limits::default(), timeout: TIMEOUT },
             concurrency: CONCURRENCY,
             probe: PROBE,
+            online: Vec::new(),
             authorities: Vec::new(),
             import_keys: Vec::new(),
             certificates: Vec::new(),
@@ -84,6 +87,13 @@ impl Doctor {
     #[must_use]
     pub fn concurrency(mut self, checks: usize) -> Self {
         self.concurrency = checks.max(1);
+        self
+    }
+
+    /// Checks the way to Intune, for one tenant.
+    #[must_use]
+    pub fn online(mut self, checks: OnlineChecks) -> Self {
+        self.online.push(checks);
         self
     }
 
@@ -186,6 +196,9 @@ impl Doctor {
     fn work(&self) -> Vec<Work<'_>> {
         let scope = &self.scope;
         let mut work: Vec<Work<'_>> = Vec::new();
+        for checks in &self.online {
+            work.push(Box::pin(online::check(scope, checks)));
+        }
         for (name, ca) in &self.authorities {
             work.push(Box::pin(authority::check(scope, name, ca)));
         }

@@ -30,11 +30,6 @@ impl Scope {
         self.runtime.now()
     }
 
-    /// When a call that begins now must have answered.
-    pub(super) fn deadline(&self) -> Timestamp {
-        self.now().saturating_add(self.timeout)
-    }
-
     /// Runs one check: what takes too long or panics is a finding of its own, and the others go on.
     pub(super) async fn guard(&self, check: Check, subject: &str, work: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
         let work = pin!(AssertUnwindSafe(work).catch_unwind());
