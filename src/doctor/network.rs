@@ -117,15 +117,22 @@ fn tls_failed(host: &str, error: &HttpError) -> Finding {
         HttpErrorKind::Dns => "see the finding on its name",
         HttpErrorKind::Connect | HttpErrorKind::Timeout | HttpErrorKind::Closed => "open the firewall for TCP to this host and port",
         HttpErrorKind::Proxy => "let the proxy connect to this host and port, with the credentials that it wants",
-        // The names of rustls, which the HTTP client shows as well.
-        _ if text.contains("UnknownIssuer") || text.contains("BadSignature") => {
-            "if a proxy opens TLS here, exempt this host or add the proxy's root by `TrustAnchors::SystemAnd`; otherwise update the root certificates"
-        }
-        _ if text.contains("Expired") || text.contains("NotValidYet") => {
-            "see this host's clock; if it is right, the server's certificate is to be renewed"
-        }
-        _ if text.contains("NotValidForName") => "something else answers under this name: see DNS, the hosts file and the proxy",
-        _ => "TLS 1.2 or 1.3 is needed on the whole way: see what stands between",
+        _ => untrusted(&text).unwrap_or("TLS 1.2 or 1.3 is needed on the whole way: see what stands between"),
     };
     Finding::error(Check::Tls, host, text, cure)
+}
+
+/// The cure when a certificate is refused, by what rustls says: a name such as `UnknownIssuer`, or a sentence.
+fn untrusted(text: &str) -> Option<&'static str> {
+    let text: String = text.chars().filter(|c| c.is_ascii_alphabetic()).collect::<String>().to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["unknownissuer", "badsignature"]) {
+        return Some(
+            "if a proxy opens TLS here, exempt this host or add the proxy's root by `TrustAnchors::SystemAnd`; otherwise update the root certificates",
+        );
+    }
+    if says(&["certificateexpired", "peercertificateexpired", "notvalidyet"]) {
+        return Some("see this host's clock; if it is right, the server's certificate is to be renewed");
+    }
+    says(&["notvalidforname"]).then_some("something else answers under this name: see DNS, the hosts file and the proxy")
 }

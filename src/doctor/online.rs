@@ -173,7 +173,12 @@ async fn authority(scope: &Scope, online: &OnlineChecks, transport: &Arc<Watched
     let subject = format!("{} at {}", online.tenant, online.cloud.authority);
     if !is_path_segment(&online.tenant) {
         let what = "the tenant is spelt neither as a domain nor as an id";
-        return vec![Finding::error(Check::Authority, &subject, what, "give the tenant's domain or its id, as the Entra portal shows them")];
+        return vec![Finding::error(
+            Check::Authority,
+            &subject,
+            what,
+            "give the tenant's domain or its id, as the Entra portal shows them",
+        )];
     }
     let url = format!("{}/{}/v2.0/.well-known/openid-configuration", online.cloud.authority.trim_end_matches('/'), online.tenant);
     let request = HttpRequest::new(HttpMethod::Get, url).with_timeout(scope.timeout).with_max_answer(MAX_PAGE);
