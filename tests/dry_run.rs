@@ -10,13 +10,11 @@ mod scripted_ca;
 #[path = "support/tenant.rs"]
 mod tenant;
 
-use core::future::Future;
-use core::pin::Pin;
 use core::time::Duration;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use intune_connector::adapters::{InMemoryQueue, StdRuntime};
+use intune_connector::adapters::{InMemoryQueue, StdRuntime, VirtualRuntime};
 use intune_connector::dry_run::{DryRun, DryRunReport, RequestReport, Verdict, judge_csr};
 use intune_connector::import::ImportConfig;
 use intune_connector::limits::Limits;
@@ -25,9 +23,9 @@ use intune_connector::message::name::Name;
 use intune_connector::pkcs::PkcsConfig;
 use intune_connector::policy::{IssuancePolicy, RecipientPolicy, ScepApproval};
 use intune_connector::ports::{
-    Batch, Busy, CaCapabilities, CertificateAuthority, CompleteAnswer, CompleteRequest, FindAnswer, FindRequest, IntuneQueue, IssueAnswer,
+    Batch, CaCapabilities, CertificateAuthority, CompleteAnswer, CompleteRequest, FindAnswer, FindRequest, IntuneQueue, IssueAnswer,
     IssueRequest, KnownCertificate, LookupAnswer, LookupRequest, Payload, PkcsRequest, PortError, QueueCapabilities, QueueItem,
-    ReceiveRequest, RevokeAnswer, RevokeBy, RevokeCall, RevokeRequest, Runtime, StatusRequest, Vouched,
+    ReceiveRequest, RevokeAnswer, RevokeBy, RevokeCall, RevokeRequest, StatusRequest, Vouched,
 };
 use intune_connector::recrypt::{RecryptConfig, RecryptKey};
 use intune_connector::retry::ErrorClass;
@@ -94,25 +92,6 @@ impl IntuneQueue for ForbiddenQueue {
     }
 }
 
-/// Pauses of a second or less are over at once; longer ones are time-outs and keep their length.
-#[derive(Debug)]
-struct QuickPauses(StdRuntime);
-
-impl Runtime for QuickPauses {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        if duration <= Duration::from_secs(1) { Box::pin(core::future::ready(())) } else { self.0.sleep(duration) }
-    }
-    fn offload(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), Busy> {
-        self.0.offload(job)
-    }
-}
-
 struct World {
     queue: Arc<dyn IntuneQueue>,
     ca: Arc<ForbiddenCa>,
@@ -128,7 +107,7 @@ impl World {
 
     /// All flows, as a connector would be built of them.
     fn run(&self, items: Vec<QueueItem>) -> DryRunReport {
-        let runtime = Arc::new(QuickPauses(StdRuntime::with_threads(2, 64).unwrap()));
+        let runtime = VirtualRuntime::new(Timestamp::system_now());
         let issuance = IssuancePolicy::deny_all()
             .allow_upn_suffix("contoso.com")
             .allow_sid_domain("S-1-5-21-1-2-3".parse().unwrap())
@@ -136,15 +115,16 @@ impl World {
         let recipients = || RecipientPolicy::new().trust_root(KEYS.root.certificate.clone());
         let (queue, ca) = (|| self.queue.clone(), || self.ca.clone());
         let key = KEYS.provider.decryption_keys().unwrap().load(&KEYS.service.key).unwrap();
-        let mut dry = DryRun::new(KEYS.provider.clone(), "contoso.com".parse().unwrap(), "connector-1".parse().unwrap(), runtime.clone())
-            .flow(PkcsConfig::new(queue(), "ca".parse().unwrap(), ca(), issuance, recipients()))
-            .flow(RecryptConfig::new(queue(), RecryptKey::new(KEYS.service.certificate.clone(), key), recipients()))
-            .flow(ImportConfig::new(queue(), self.keys.clone(), recipients()))
-            .flow(RevokeConfig::new(queue(), "ca".parse().unwrap(), ca()).with_ca("other".parse().unwrap(), ca()));
+        let mut dry =
+            DryRun::new(KEYS.provider.clone(), "contoso.com".parse().unwrap(), "connector-1".parse().unwrap(), Arc::new(runtime.clone()))
+                .flow(PkcsConfig::new(queue(), "ca".parse().unwrap(), ca(), issuance, recipients()))
+                .flow(RecryptConfig::new(queue(), RecryptKey::new(KEYS.service.certificate.clone(), key), recipients()))
+                .flow(ImportConfig::new(queue(), self.keys.clone(), recipients()))
+                .flow(RevokeConfig::new(queue(), "ca".parse().unwrap(), ca()).with_ca("other".parse().unwrap(), ca()));
         if self.lookups {
             dry = dry.allow_lookups();
         }
-        runtime.0.block_on(dry.run(items))
+        runtime.block_on(dry.run(items)).unwrap()
     }
 
     fn judge(&self, flow: Flow, payload: Payload) -> Verdict {

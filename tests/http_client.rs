@@ -354,8 +354,8 @@ fn wrong_settings_are_listed_at_once_without_their_secrets() {
         let junk = TrustAnchors::Only(vec![CertificateDer::from(vec![1, 2, 3])]);
         let builder = HttpClient::builder().connect_timeout(Duration::ZERO).max_requests(0).trust(junk);
         let error = builder.proxy(ProxySetting::Through(proxy)).build().unwrap_err();
-        let settings: Vec<&str> = error.findings.iter().filter_map(|finding| finding.split(':').next()).collect();
-        assert_eq!(settings, ["connect_timeout", "max_requests", "proxy", "trust"], "{error}");
+        let settings: Vec<&str> = error.findings().iter().map(|finding| finding.setting.as_str()).collect();
+        assert_eq!(settings, ["http.connect_timeout", "http.max_requests", "http.proxy", "http.trust"], "{error}");
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 }

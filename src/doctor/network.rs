@@ -114,7 +114,7 @@ fn tls_failed(host: &str, error: &HttpError) -> Finding {
     let text = error.to_string();
     let cure = match error.kind() {
         HttpErrorKind::Request => return Finding::skipped(Check::Tls, host, text),
-        HttpErrorKind::Dns => "see the finding on its name",
+        HttpErrorKind::Dns => return Finding::skipped(Check::Tls, host, "its name does not resolve"),
         HttpErrorKind::Connect | HttpErrorKind::Timeout | HttpErrorKind::Closed => "open the firewall for TCP to this host and port",
         HttpErrorKind::Proxy => "let the proxy connect to this host and port, with the credentials that it wants",
         _ => untrusted(&text).unwrap_or("TLS 1.2 or 1.3 is needed on the whole way: see what stands between"),

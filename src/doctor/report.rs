@@ -214,7 +214,7 @@ impl fmt::Display for Report {
         for finding in &self.findings {
             writeln!(f, "{:8} {:check$}  {:subject$}  {}", finding.severity, finding.check, finding.subject, finding.what)?;
             if let Some(cure) = &finding.cure {
-                writeln!(f, "{:8} {:check$}  {:subject$}  -> {cure}", "", "", "")?;
+                writeln!(f, "{:8} -> {cure}", "")?;
             }
         }
         let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();

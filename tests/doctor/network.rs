@@ -11,6 +11,7 @@ use intune_connector::doctor::{NetworkProbe as _, SystemNetwork};
 use intune_connector::ports::Runtime;
 use intune_connector::secret::Password;
 use intune_connector::terms::{KeyAlgorithm, SubjectAltName};
+use intune_connector::time::Timestamp;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::pki;
@@ -23,9 +24,14 @@ struct Server {
 
 /// Answers TLS handshakes for `localhost` until the test ends.
 fn tls_server() -> Server {
+    tls_server_until(Timestamp::system_now().saturating_add(pki::DAY))
+}
+
+fn tls_server_until(end: Timestamp) -> Server {
     let provider = pki::provider();
     let root = pki::root(&provider, "root");
-    let leaf = pki::leaf(&provider, &root, "CN=localhost", KeyAlgorithm::EcP256, |builder| {
+    let begin = end.saturating_sub(2 * pki::DAY);
+    let leaf = pki::leaf_valid(&provider, &root, "CN=localhost", KeyAlgorithm::EcP256, begin, end, |builder| {
         builder.subject_alt_names(&[SubjectAltName::Dns("localhost".into())])
     });
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.secret_pkcs8_der().to_vec()));
@@ -93,6 +99,10 @@ fn a_handshake_tells_version_and_certificate_and_wants_the_root() {
     assert!(runtime.block_on(network.resolve("localhost")).unwrap().iter().all(|ip| ip.is_loopback()));
     let wrong_name = runtime.block_on(network.handshake("127.0.0.1", server.port)).unwrap_err();
     assert!(wrong_name.kind() == HttpErrorKind::Tls && wrong_name.to_string().contains("not valid for name"), "{wrong_name}");
+    let ended = tls_server_until(Timestamp::system_now().saturating_sub(pki::DAY));
+    let (runtime, network) = probe(TrustAnchors::Only(vec![ended.root]), ProxySetting::Direct);
+    let expired = runtime.block_on(network.handshake("localhost", ended.port)).unwrap_err();
+    assert!(expired.kind() == HttpErrorKind::Tls && expired.to_string().contains("certificate expired"), "{expired}");
     let (runtime, network) = probe(TrustAnchors::Only(vec![tls_server().root]), ProxySetting::Direct);
     let untrusted = runtime.block_on(network.handshake("localhost", server.port)).unwrap_err();
     assert!(untrusted.kind() == HttpErrorKind::Tls && untrusted.to_string().contains("invalid peer certificate"), "{untrusted}");

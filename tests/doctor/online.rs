@@ -129,6 +129,8 @@ fn each_way_in_which_tls_fails_has_a_cure_of_its_own() {
         expect(&report, Check::Tls, Error, text, cure);
         assert_eq!(report.exit_code(), 2);
     }
+    let nameless = spoilt(|world| *world.network.tls.lock().unwrap() = Err(HttpError::new(HttpErrorKind::Dns, "no such host")));
+    expect(&nameless, Check::Tls, Skipped, "its name does not resolve", "");
     let report = spoilt(|world| *world.network.tls.lock().unwrap() = Ok(TlsHandshake::new("TLSv1_2", Some(certificate(9)))));
     expect(&report, Check::Tls, Good, "TLSv1_2", "");
     expect(&report, Check::Tls, Warning, "TEST proxy", "renew it there");

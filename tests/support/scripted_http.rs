@@ -68,7 +68,7 @@ impl Seen {
         for (name, value) in &self.headers {
             writeln!(out, "{name}: {value}").unwrap();
         }
-        format!("{out}\n{}\n", self.body)
+        if self.body.is_empty() { out } else { format!("{out}\n{}\n", self.body) }
     }
 }
 

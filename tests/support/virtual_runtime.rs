@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use intune_connector::ports::{Busy, Runtime};
@@ -30,7 +31,8 @@ impl VirtualRuntime {
         let due = {
             let mut clock = self.0.lock().unwrap();
             clock.now += by;
-            let later = clock.sleepers.split_off(&(clock.now, u64::MAX));
+            let now = clock.now;
+            let later = clock.sleepers.split_off(&(now, u64::MAX));
             std::mem::replace(&mut clock.sleepers, later)
         };
         due.into_values().for_each(Waker::wake);
@@ -39,9 +41,14 @@ impl VirtualRuntime {
     /// Runs to the end; whenever it waits, the clock goes to the next sleeper.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
-        for _ in 0..10_000 {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        for _ in 0..100_000 {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return output;
+            }
+            if woken.0.swap(false, Ordering::SeqCst) {
+                continue;
             }
             let (now, next) = {
                 let clock = self.0.lock().unwrap();
@@ -50,6 +57,15 @@ impl VirtualRuntime {
             self.advance(next.expect("it waits for something that never comes").saturating_sub(now));
         }
         panic!("it never ends");
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -13,11 +13,13 @@ pub(crate) struct Failure {
     pub(crate) code: Option<String>,
     pub(crate) message: String,
     pub(crate) retry_after: Option<Duration>,
+    /// Kept as the source, for whoever asks how far a request came.
+    pub(crate) http: Option<HttpError>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: PortErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, code: None, message: message.into(), retry_after: None }
+        Self { kind, code: None, message: message.into(), retry_after: None, http: None }
     }
 
     pub(crate) fn with_code(mut self, code: impl Into<String>) -> Self {
@@ -32,8 +34,9 @@ impl Failure {
 
     /// There was no answer to `what`, which was sent as `activity`.
     pub(crate) fn unanswered(what: &str, error: HttpError, activity: &str) -> Self {
-        let error = PortError::from(error);
-        Self::new(error.kind(), format!("{what}: {error} (client-request-id {activity})"))
+        let port = PortError::from(error.clone());
+        let failure = Self::new(port.kind(), format!("{what}: {port} (client-request-id {activity})"));
+        Self { http: Some(error), ..failure }
     }
 }
 
@@ -44,7 +47,8 @@ impl From<PortError> for Failure {
             _ => None,
         };
         let code = error.code().map(str::to_owned);
-        Self { kind: error.kind(), retry_after, message: error.message().to_owned(), code }
+        let http = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<HttpError>()).cloned();
+        Self { kind: error.kind(), retry_after, message: error.message().to_owned(), code, http }
     }
 }
 
@@ -54,8 +58,11 @@ impl From<Failure> for PortError {
         if let Some(code) = failure.code {
             error = error.with_code(code);
         }
-        match failure.retry_after {
-            Some(wait) => error.with_retry_after(wait),
+        if let Some(wait) = failure.retry_after {
+            error = error.with_retry_after(wait);
+        }
+        match failure.http {
+            Some(http) => error.with_source(http),
             None => error,
         }
     }

@@ -20,7 +20,7 @@ pub(crate) use address::{base_url, is_path_segment, is_within};
 pub use build_error::ClientBuildError;
 #[cfg(feature = "doctor")]
 pub(crate) use client::tls_config;
-pub use client::{BuildHttpClientError, ClientCertificate, HttpClient, HttpClientBuilder, Proxy, ProxySetting, TrustAnchors};
+pub use client::{ClientCertificate, HttpClient, HttpClientBuilder, Proxy, ProxySetting, TrustAnchors};
 pub(crate) use deadline::Deadline;
 pub use error::{HttpError, HttpErrorKind};
 pub(crate) use failure::Failure;

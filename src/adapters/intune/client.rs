@@ -35,6 +35,29 @@ const MAX_PAGE: usize = 1 << 20;
 ///   the same call; not when the service names a time to wait. A *download* of revocation requests is made again only when the service
 ///   certainly saw nothing of it.
 /// - All of that takes no longer than the time-out of a call (60 s unless set).
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use intune_connector::adapters::StdRuntime;
+/// use intune_connector::adapters::entra::{Credential, SecretSource};
+/// use intune_connector::adapters::http::{ClientBuildError, HttpTransport};
+/// use intune_connector::adapters::intune::{Cloud, IntuneOnline, IntuneScep, ProviderName};
+/// use intune_connector::crypto::CryptoProvider;
+///
+/// fn scep(transport: Arc<dyn HttpTransport>, runtime: Arc<StdRuntime>, name: ProviderName) -> Result<IntuneScep, ClientBuildError> {
+///     let (cloud, provider) = (Cloud::global(), CryptoProvider::ring_and_aws_lc_rs());
+///     let credential = Credential::client_secret(SecretSource::file("/run/secrets/intune"));
+///     let tokens = cloud
+///         .tokens("contoso.onmicrosoft.com", "11111111-2222-3333-4444-555555555555", credential)
+///         .build(transport.clone(), runtime.clone(), provider.clone())?;
+///     let online = IntuneOnline::builder("contoso.onmicrosoft.com", Arc::new(tokens), transport, runtime, provider)
+///         .cloud(cloud)
+///         .provider_name(name.clone())
+///         .build()?;
+///     Ok(IntuneScep::new(Arc::new(online)).with_provider_name(name))
+/// }
+/// ```
 pub struct IntuneOnline {
     means: Means,
     provider_name: ProviderName,
@@ -209,9 +232,9 @@ impl IntuneOnline {
         let answer = match deadline.within(self.means.transport.send(request)).await {
             Some(Ok(answer)) => answer,
             Some(Err(error)) => {
-                let (kind, whole) = (error.kind(), PortError::from(error));
-                let message = format!("Intune's {}: {whole} (client-request-id {activity})", target.path);
-                return (Ended::Error(kind), Err(PortError::new(whole.kind(), message)));
+                let kind = error.kind();
+                let failure = Failure::unanswered(&format!("no answer of Intune's {}", target.path), error, activity);
+                return (Ended::Error(kind), Err(failure.into()));
             }
             None => {
                 let late = self.late(&format!("Intune's {}", target.path));

@@ -17,21 +17,13 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use url::Url;
 
-use super::{HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, HttpTransport};
+use super::{ClientBuildError, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, HttpTransport};
+use crate::flow::Finding;
 use crate::secret::SecretBytes;
 #[cfg(feature = "doctor")]
 pub(crate) use tls::trusting as tls_config;
 
 pub use settings::{ClientCertificate, HttpClientBuilder, Proxy, ProxySetting, TrustAnchors};
-
-/// What is wrong with the settings of an [`HttpClient`]; each finding names its setting and the cure.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the HTTP client cannot be built: {}", findings.join("; "))]
-#[non_exhaustive]
-pub struct BuildHttpClientError {
-    /// The findings.
-    pub findings: Vec<String>,
-}
 
 /// Sends requests over TCP and TLS (rustls over *ring*, version 1.2 and up; the server's certificate is always verified).
 ///
@@ -52,21 +44,29 @@ impl HttpClient {
         HttpClientBuilder::new()
     }
 
-    fn start(settings: HttpClientBuilder) -> Result<Self, BuildHttpClientError> {
+    fn start(settings: HttpClientBuilder) -> Result<Self, ClientBuildError> {
         let mut findings = Vec::new();
-        for (name, time) in [("connect_timeout", settings.connect_timeout), ("idle_timeout", settings.idle_timeout)] {
+        for (name, time) in [("http.connect_timeout", settings.connect_timeout), ("http.idle_timeout", settings.idle_timeout)] {
             if time.is_zero() {
-                findings.push(format!("{name}: no time is too short; set more than zero"));
+                findings.push(Finding::new(name, "it would end before it began", "set more than zero"));
             }
         }
         if settings.max_requests == 0 || settings.max_requests > Semaphore::MAX_PERMITS {
-            findings.push("max_requests: no request could be sent; set at least 1".to_owned());
+            findings.push(Finding::new(
+                "http.max_requests",
+                "no request could be sent, or more than can be counted",
+                "set 1 to a few hundred",
+            ));
         }
         let through_proxy = !matches!(settings.proxy, ProxySetting::Direct);
         let proxy = proxy(settings.proxy).map_err(|finding| findings.push(finding)).unwrap_or_default();
         let tls = tls::config(&settings.trust, settings.client_certificate).map_err(|finding| findings.push(finding)).ok();
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().thread_name("http-client").build();
-        let threads = threads.map_err(|error| findings.push(format!("no thread can be started: {error}"))).ok();
+        let threads = threads
+            .map_err(|error| {
+                findings.push(Finding::new("http", format!("no thread can be started: {error}"), "see the limits of this process"))
+            })
+            .ok();
 
         let mut builder = reqwest::Client::builder()
             .http1_only()
@@ -90,11 +90,13 @@ impl HttpClient {
                     let places = Arc::new(Semaphore::new(settings.max_requests));
                     return Ok(Self { client, places, through_proxy, threads: Some(threads) });
                 }
-                (Err(error), _) => findings.push(format!("it cannot be started: {}", error.without_url())),
+                (Err(error), _) => {
+                    findings.push(Finding::new("http", format!("it cannot be started: {}", error.without_url()), "see the text"))
+                }
                 _ => {}
             }
         }
-        Err(BuildHttpClientError { findings })
+        Err(ClientBuildError::new("HTTP client", findings))
     }
 }
 
@@ -215,28 +217,26 @@ enum Chosen {
     Through(Box<reqwest::Proxy>),
 }
 
-fn proxy(setting: ProxySetting) -> Result<Chosen, String> {
+fn proxy(setting: ProxySetting) -> Result<Chosen, Finding> {
     let Proxy { url, credentials } = match setting {
         ProxySetting::Environment => return Ok(Chosen::Environment),
         ProxySetting::Direct => return Ok(Chosen::Direct),
         ProxySetting::Through(proxy) => proxy,
     };
+    let finding = |problem: &str, remedy: &str| Finding::new("http.proxy", problem, remedy);
     // The URL is not quoted: it may hold a password against the advice.
-    let form = "give an absolute URI with scheme, such as `http://proxy.contoso.example:3128`";
+    let no_uri = || finding("that is no proxy's URI", "give an absolute one with scheme, such as `http://proxy.contoso.example:3128`");
     let parsed = Url::parse(&url).ok().filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h"));
-    let Some(parsed) = parsed else {
-        return Err(format!("proxy: that is no proxy's URI; {form}"));
-    };
+    let parsed = parsed.ok_or_else(no_uri)?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err("proxy: credentials stand in the URI; set them by `Proxy::with_credentials`".to_owned());
+        return Err(finding("credentials stand in the URI, where logs show them", "set them by `Proxy::with_credentials`"));
     }
-    let mut proxy = reqwest::Proxy::all(parsed).map_err(|_| format!("proxy: that is no proxy's URI; {form}"))?;
+    let mut proxy = reqwest::Proxy::all(parsed).map_err(|_| no_uri())?;
     if let Some((user, password)) = credentials {
-        let Some(password) = password.secret_str().filter(|password| !password.is_empty()) else {
-            return Err("proxy: the user has no password, or one that is no text; set both or none".to_owned());
-        };
+        let password = password.secret_str().filter(|password| !password.is_empty());
+        let password = password.ok_or_else(|| finding("the user has no password, or one that is no text", "set both or none"))?;
         if user.trim().is_empty() || user.contains(':') {
-            return Err("proxy: the user is blank, or holds a colon".to_owned());
+            return Err(finding("the user is blank, or holds a colon", "give the user's name alone"));
         }
         proxy = proxy.basic_auth(&user, password);
     }

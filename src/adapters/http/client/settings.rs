@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 
-use super::{BuildHttpClientError, HttpClient};
+use super::HttpClient;
+use crate::adapters::http::ClientBuildError;
 use crate::secret::{Password, PrivateKeyPkcs8};
 
 /// Whom a server's certificate must chain to.
@@ -151,7 +152,7 @@ impl HttpClientBuilder {
     ///
     /// # Errors
     /// All wrong settings at once, each with its cure.
-    pub fn build(self) -> Result<HttpClient, BuildHttpClientError> {
+    pub fn build(self) -> Result<HttpClient, ClientBuildError> {
         HttpClient::start(self)
     }
 }

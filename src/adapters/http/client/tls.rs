@@ -8,23 +8,23 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls_platform_verifier::Verifier;
 
 use super::settings::{ClientCertificate, TrustAnchors};
+use crate::flow::Finding;
 
 /// The configuration without a client certificate, for a handshake alone.
 #[cfg(feature = "doctor")]
 pub(crate) fn trusting(trust: &TrustAnchors) -> Result<ClientConfig, String> {
-    config(trust, None)
+    config(trust, None).map_err(|finding| finding.to_string())
 }
 
 /// The configuration, or what is wrong.
-pub(super) fn config(trust: &TrustAnchors, client: Option<ClientCertificate>) -> Result<ClientConfig, String> {
+pub(super) fn config(trust: &TrustAnchors, client: Option<ClientCertificate>) -> Result<ClientConfig, Finding> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| format!("tls: {error}"))?;
-    let no_system = |error: rustls::Error| {
-        format!(
-            "trust: the operating system's root certificates cannot be used ({error}); install them (ca-certificates), or set `TrustAnchors::Only`"
-        )
+        .map_err(|error| Finding::new("http.tls", error.to_string(), "use another build of rustls"))?;
+    let no_system = |error| {
+        let problem = format!("the operating system's root certificates cannot be used: {error}");
+        Finding::new("http.trust", problem, "install them (ca-certificates), or set `TrustAnchors::Only`")
     };
     let builder = match trust {
         TrustAnchors::System => {
@@ -38,7 +38,9 @@ pub(super) fn config(trust: &TrustAnchors, client: Option<ClientCertificate>) ->
         TrustAnchors::Only(roots) => {
             let mut store = RootCertStore::empty();
             for (at, root) in roots.iter().enumerate() {
-                store.add(root.clone()).map_err(|error| format!("trust: root {at} is no certificate of a CA: {error}"))?;
+                store.add(root.clone()).map_err(|error| {
+                    Finding::new("http.trust", format!("root {at} is no certificate of a CA: {error}"), "give root certificates in DER")
+                })?;
             }
             builder.with_root_certificates(store)
         }
@@ -47,9 +49,10 @@ pub(super) fn config(trust: &TrustAnchors, client: Option<ClientCertificate>) ->
         None => Ok(builder.with_no_client_auth()),
         Some(ClientCertificate { chain, key }) => {
             let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.secret_pkcs8_der().to_vec()));
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| format!("client_certificate: certificate and key cannot be used together: {error}"))
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                let problem = format!("certificate and key cannot be used together: {error}");
+                Finding::new("http.client_certificate", problem, "give the chain, its own certificate first, and that one's key")
+            })
         }
     }
 }
