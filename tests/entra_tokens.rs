@@ -7,8 +7,6 @@
 mod pki;
 #[path = "support/scripted_http.rs"]
 mod scripted_http;
-#[path = "support/virtual_runtime.rs"]
-mod virtual_runtime;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,22 +18,24 @@ use intune_connector::adapters::entra::{
     AccessToken, ClientCredentials, ClientCredentialsBuilder, Credential, SecretSource, TokenSource, credential_warning,
 };
 use intune_connector::adapters::http::{HttpErrorKind, HttpResponse};
+use intune_connector::adapters::{StdRuntime, VirtualRuntime};
 use intune_connector::crypto::{CryptoProvider, SignError, SignatureAlgorithm, SigningKey};
 use intune_connector::ports::{PortError, PortErrorKind};
 use intune_connector::retry::{Effect, Retry};
 use intune_connector::secret::Password;
 use intune_connector::terms::KeyAlgorithm;
+use intune_connector::time::Timestamp;
 use pki::{DAY, Identity};
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use scripted_http::{Counting, Reply, Script, To, golden};
 use serde_json::{Value, json};
-use virtual_runtime::{START, VirtualRuntime};
 
 const TENANT: &str = "contoso.onmicrosoft.example";
 const CLIENT: &str = "c11e0000-0000-4000-8000-000000000001";
 const SECRET: &str = "s3cr~t.With&Odd=Letters+%";
 const SCOPE: &str = "https://api.manage.microsoft.com//.default";
 const ENDPOINT: &str = "https://login.microsoftonline.com/contoso.onmicrosoft.example/oauth2/v2.0/token";
+const START: Timestamp = Timestamp::from_secs(1_790_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
 
 struct Rig {
@@ -50,7 +50,7 @@ impl Rig {
     }
 
     fn with(credential: Credential, change: impl FnOnce(ClientCredentialsBuilder) -> ClientCredentialsBuilder) -> Self {
-        let (script, runtime) = (Script::new(), VirtualRuntime::default());
+        let (script, runtime) = (Script::new(), VirtualRuntime::new(START));
         let provider = pki::provider().as_ref().clone().with_random(Arc::new(Counting::default()));
         let builder = change(ClientCredentials::builder(TENANT, CLIENT, credential));
         let tokens = builder.build(script.clone(), Arc::new(runtime.clone()), provider).unwrap();
@@ -62,7 +62,7 @@ impl Rig {
     }
 
     fn token(&self) -> Result<Arc<AccessToken>, PortError> {
-        self.runtime.run(self.tokens.token(SCOPE, MINUTE))
+        self.runtime.block_on(self.tokens.token(SCOPE, MINUTE)).unwrap()
     }
 
     fn text(&self) -> String {
@@ -200,7 +200,7 @@ fn a_secret_and_a_federated_token_are_read_anew_at_each_fetch() {
 fn each_scope_has_a_token_of_its_own() {
     let rig = Rig::secret();
     let graph = "https://graph.microsoft.com/.default";
-    let of = |scope: &str| rig.runtime.run(rig.tokens.token(scope, MINUTE)).unwrap().secret_str().to_owned();
+    let of = |scope: &str| rig.runtime.block_on(rig.tokens.token(scope, MINUTE)).unwrap().unwrap().secret_str().to_owned();
     assert_eq!([of(SCOPE), of(graph), of(SCOPE), of(graph)], ["token-1", "token-2", "token-1", "token-2"]);
     // The same words with one slash are another scope.
     assert_eq!(of("https://api.manage.microsoft.com/.default"), "token-3");
@@ -209,16 +209,30 @@ fn each_scope_has_a_token_of_its_own() {
 #[test]
 fn many_who_need_a_token_share_one_fetch() {
     let rig = Rig::secret();
-    let all = rig.runtime.run(join_all((0..50).map(|_| rig.tokens.token(SCOPE, MINUTE))));
+    let all = rig.runtime.block_on(join_all((0..50).map(|_| rig.tokens.token(SCOPE, MINUTE)))).unwrap();
     assert!(all.into_iter().all(|token| token.unwrap().secret_str() == "token-1"));
     assert_eq!(rig.hits(), 1);
+}
+
+#[test]
+fn threads_with_executors_of_their_own_share_one_fetch() {
+    let (script, runtime) = (Script::new(), Arc::new(StdRuntime::with_threads(1, 16).unwrap()));
+    let tokens = ClientCredentials::builder(TENANT, CLIENT, Credential::client_secret(Password::from(SECRET)))
+        .build(script.clone(), runtime.clone(), pki::provider().as_ref().clone())
+        .unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(runtime.block_on(tokens.token(SCOPE, MINUTE)).unwrap().secret_str(), "token-1"));
+        }
+    });
+    assert_eq!(script.hits(), [1, 0, 0]);
 }
 
 #[test]
 fn many_who_need_a_token_share_one_failure_and_the_next_asks_again() {
     let rig = Rig::secret();
     rig.script.answer(To::Entra, 500, "");
-    let all = rig.runtime.run(join_all((0..50).map(|_| rig.tokens.token(SCOPE, MINUTE))));
+    let all = rig.runtime.block_on(join_all((0..50).map(|_| rig.tokens.token(SCOPE, MINUTE)))).unwrap();
     assert!(all.into_iter().all(|token| token.unwrap_err().code() == Some("500")));
     assert_eq!((rig.hits(), rig.text().as_str(), rig.hits()), (1, "token-1", 2));
 }
@@ -232,7 +246,7 @@ fn a_dropped_leader_leaves_no_waiter_hanging() {
     let mut waiters = join_all((0..5).map(|_| rig.tokens.token(SCOPE, MINUTE))).boxed();
     assert!(waiters.as_mut().now_or_never().is_none());
     drop(leader);
-    assert!(rig.runtime.run(waiters).into_iter().all(|token| token.unwrap().secret_str() == "token-1"));
+    assert!(rig.runtime.block_on(waiters).unwrap().into_iter().all(|token| token.unwrap().secret_str() == "token-1"));
     assert_eq!(rig.hits(), 2);
 }
 
@@ -274,7 +288,7 @@ fn while_one_caller_renews_the_others_go_on_with_the_old_token() {
     let mut renewing = rig.tokens.token(SCOPE, MINUTE).boxed();
     assert!(renewing.as_mut().now_or_never().is_none());
     assert_eq!(rig.tokens.token(SCOPE, MINUTE).now_or_never().unwrap().unwrap().secret_str(), "token-1");
-    assert_eq!(rig.runtime.run(renewing).unwrap().secret_str(), "token-2");
+    assert_eq!(rig.runtime.block_on(renewing).unwrap().unwrap().secret_str(), "token-2");
     assert_eq!(rig.hits(), 2);
 }
 
@@ -454,7 +468,7 @@ fn a_remote_key_signs_and_when_it_is_away_a_later_call_may_succeed() {
 #[test]
 fn build_lists_every_mistake_at_once() {
     let build = |builder: ClientCredentialsBuilder, provider: CryptoProvider| {
-        let built = builder.build(Script::new(), Arc::new(VirtualRuntime::default()), provider);
+        let built = builder.build(Script::new(), Arc::new(VirtualRuntime::new(START)), provider);
         let Err(error) = built else { panic!("built") };
         error.findings().iter().map(|finding| finding.setting.clone()).collect::<Vec<_>>()
     };
@@ -489,7 +503,7 @@ fn plain_http_is_taken_for_a_loopback_authority_alone_and_only_when_allowed() {
         ClientCredentials::builder(TENANT, CLIENT, Credential::client_secret(Password::from(SECRET)))
             .authority(authority)
             .dangerous_plain_http_on_loopback(allowed)
-            .build(Script::new(), Arc::new(VirtualRuntime::default()), pki::provider().as_ref().clone())
+            .build(Script::new(), Arc::new(VirtualRuntime::new(START)), pki::provider().as_ref().clone())
             .is_ok()
     };
     assert!(build("http://127.0.0.1:8080/", true) && build("https://login.microsoftonline.us", false));

@@ -7,8 +7,6 @@
 
 #[path = "support/scripted_http.rs"]
 mod scripted_http;
-#[path = "support/virtual_runtime.rs"]
-mod virtual_runtime;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
+use intune_connector::adapters::VirtualRuntime;
 use intune_connector::adapters::entra::{AccessToken, Credential, TokenSource};
 use intune_connector::adapters::http::{HttpError, HttpErrorKind as K, HttpResponse};
 use intune_connector::adapters::intune::{
@@ -29,13 +28,14 @@ use intune_connector::ports::{
 };
 use intune_connector::retry::{Effect, Retry};
 use intune_connector::secret::{Password, SecretBytes};
+use intune_connector::time::Timestamp;
 use rustls_pki_types::CertificateSigningRequestDer;
 use scripted_http::{Counting, REVOCATION_BASE, Reply, SCEP_BASE, Script, To, golden};
 use serde_json::json;
-use virtual_runtime::{START, VirtualRuntime};
 
 const TENANT: &str = "contoso.onmicrosoft.example";
 const CLIENT: &str = "c11e0000-0000-4000-8000-000000000001";
+const START: Timestamp = Timestamp::from_secs(1_790_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const BODY: &str = r#"{"request":{"transactionId":"t","certificateRequest":"challenge-hunter2","callerInfo":"Contoso-SCEP/2.1"}}"#;
@@ -58,7 +58,7 @@ impl Rig {
     }
 
     fn with(cloud: Cloud, change: impl FnOnce(IntuneOnlineBuilder) -> IntuneOnlineBuilder) -> Self {
-        let (script, runtime) = (Script::new(), VirtualRuntime::default());
+        let (script, runtime) = (Script::new(), VirtualRuntime::new(START));
         let credential = Credential::client_secret(Password::from("s3cr~t"));
         let tokens = cloud.tokens(TENANT, CLIENT, credential).build(script.clone(), Arc::new(runtime.clone()), provider()).unwrap();
         Self::over(script, runtime, Arc::new(tokens), |builder| change(builder.cloud(cloud)))
@@ -77,7 +77,7 @@ impl Rig {
 
     fn scep(&self, action: ScepAction) -> Result<HttpAnswer, PortError> {
         let body = SecretBytes::copy_from(BODY.as_bytes());
-        self.runtime.run(ScepActions::post(&*self.online, ScepCall::new(action, &body)))
+        self.runtime.block_on(ScepActions::post(&*self.online, ScepCall::new(action, &body))).unwrap()
     }
 
     fn validate(&self) -> Result<HttpAnswer, PortError> {
@@ -86,7 +86,7 @@ impl Rig {
 
     fn revocation(&self, action: RevocationAction) -> Result<HttpAnswer, PortError> {
         let body = SecretBytes::copy_from(b"{}");
-        self.runtime.run(RevocationActions::post(&*self.online, RevocationCall::new(action, &body)))
+        self.runtime.block_on(RevocationActions::post(&*self.online, RevocationCall::new(action, &body))).unwrap()
     }
 
     /// How often each was asked: Entra ID, Graph, Intune.
@@ -98,7 +98,7 @@ impl Rig {
     fn verdict(&self) -> Result<Verdict, PortError> {
         let (csr, id) = (CertificateSigningRequestDer::from(vec![1, 2, 3]), TransactionId::try_from(b"t".to_vec()).unwrap());
         let intune = IntuneScep::new(self.online.clone());
-        self.runtime.run(intune.validate(ValidateRequest::new(&csr, &id)))
+        self.runtime.block_on(intune.validate(ValidateRequest::new(&csr, &id))).unwrap()
     }
 }
 
@@ -189,7 +189,7 @@ fn concurrent_calls_share_one_discovery_and_one_token() {
     let rig = Rig::new();
     let body = SecretBytes::copy_from(BODY.as_bytes());
     let calls = (0..40).map(|_| ScepActions::post(&*rig.online, ScepCall::new(VALIDATE, &body)));
-    assert!(rig.runtime.run(join_all(calls)).into_iter().all(|answer| answer.unwrap().status == 200));
+    assert!(rig.runtime.block_on(join_all(calls)).unwrap().into_iter().all(|answer| answer.unwrap().status == 200));
     assert_eq!(rig.hits(), [2, 1, 40]);
 }
 
@@ -204,7 +204,7 @@ fn a_dropped_caller_that_discovers_leaves_the_others_their_answer() {
         assert!(leader.as_mut().now_or_never().is_none() && others.as_mut().now_or_never().is_none());
     }
     drop(leader);
-    assert!(rig.runtime.run(others).into_iter().all(|answer| answer.unwrap().status == 200));
+    assert!(rig.runtime.block_on(others).unwrap().into_iter().all(|answer| answer.unwrap().status == 200));
     assert_eq!(rig.hits(), [2, 2, 5]);
 }
 
@@ -627,7 +627,7 @@ fn a_source_of_tokens_that_never_answers_is_bounded_as_well() {
         fn refused(&self, _: &str, _: &AccessToken) {}
     }
 
-    let rig = Rig::over(Script::new(), VirtualRuntime::default(), Arc::new(Never), |builder| builder);
+    let rig = Rig::over(Script::new(), VirtualRuntime::new(START), Arc::new(Never), |builder| builder);
     let error = rig.validate().unwrap_err();
     assert_eq!((error.kind(), error.effect(), rig.hits()), (PortErrorKind::Transient, Effect::None, [0, 0, 0]));
     assert_eq!(rig.runtime.monotonic(), MINUTE);
@@ -696,7 +696,7 @@ fn notifications_and_verdicts_pass_through_the_whole_client() {
     assert!(matches!(rig.verdict(), Ok(Verdict::Rejected { code, .. }) if code == "ChallengeDecryptionError"));
     let (csr, id) = (CertificateSigningRequestDer::from(vec![1]), TransactionId::try_from(b"t".to_vec()).unwrap());
     let intune = IntuneScep::new(rig.online.clone());
-    rig.runtime.run(intune.failure(FailureNotification::new(&id, &csr, 0x8000_ffff_u32 as i32, "Zürich is away"))).unwrap();
+    rig.runtime.block_on(intune.failure(FailureNotification::new(&id, &csr, 0x8000_ffff_u32 as i32, "Zürich is away"))).unwrap().unwrap();
     let seen = rig.script.seen_by(To::Intune).pop().unwrap();
     assert!(seen.body.contains("-2147418113") && seen.body.contains("Zürich"), "{}", seen.body);
 }
@@ -704,18 +704,18 @@ fn notifications_and_verdicts_pass_through_the_whole_client() {
 #[test]
 fn services_location_and_roles_are_told_for_diagnosis() {
     let rig = Rig::new();
-    let services = rig.runtime.run(rig.online.services()).unwrap();
+    let services = rig.runtime.block_on(rig.online.services()).unwrap().unwrap();
     assert_eq!(services.get("ScepRequestValidationFEService").map(String::as_str), Some(SCEP_BASE));
-    assert_eq!(rig.runtime.run(rig.online.location("pkiconnectorfeservice")).unwrap(), REVOCATION_BASE);
-    assert!(rig.runtime.run(rig.online.location("other")).unwrap_err().to_string().contains("service not found"));
+    assert_eq!(rig.runtime.block_on(rig.online.location("pkiconnectorfeservice")).unwrap().unwrap(), REVOCATION_BASE);
+    assert!(rig.runtime.block_on(rig.online.location("other")).unwrap().unwrap_err().to_string().contains("service not found"));
     let scope = rig.online.cloud().intune_scope.clone();
-    let opaque = rig.runtime.run(rig.online.token_roles(&scope)).unwrap_err();
+    let opaque = rig.runtime.block_on(rig.online.token_roles(&scope)).unwrap().unwrap_err();
     assert_eq!(opaque.kind(), PortErrorKind::Unsupported);
     // {"aud":"x","roles":["scep_challenge_provider"]}
     let jwt = "e30.eyJhdWQiOiJ4Iiwicm9sZXMiOlsic2NlcF9jaGFsbGVuZ2VfcHJvdmlkZXIiXX0.c2ln";
     let body = json!({ "token_type": "Bearer", "expires_in": 3599, "access_token": jwt }).to_string();
     rig.script.answer(To::Entra, 200, &body);
-    let claims = rig.runtime.run(rig.online.token_roles("api://x/.default")).unwrap();
+    let claims = rig.runtime.block_on(rig.online.token_roles("api://x/.default")).unwrap().unwrap();
     assert!(claims.has_role("scep_challenge_provider") && claims.audience.as_deref() == Some("x"));
     assert_eq!(rig.hits(), [3, 1, 0], "nothing was posted");
 }
@@ -741,7 +741,7 @@ fn no_error_and_no_debug_shows_a_token_or_a_challenge() {
 #[test]
 fn build_lists_every_mistake_at_once_and_each_by_its_name() {
     let build = |tenant: &str, cloud: Cloud, change: fn(IntuneOnlineBuilder) -> IntuneOnlineBuilder, provider: CryptoProvider| {
-        let (script, runtime) = (Script::new(), VirtualRuntime::default());
+        let (script, runtime) = (Script::new(), VirtualRuntime::new(START));
         let tokens = Cloud::global()
             .tokens(TENANT, CLIENT, Credential::client_secret(Password::from("x")))
             .build(script.clone(), Arc::new(runtime.clone()), self::provider())

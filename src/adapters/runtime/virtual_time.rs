@@ -59,21 +59,26 @@ impl VirtualRuntime {
         }
     }
 
-    /// Lets so much time pass; timers that end in it are woken when the next future waits.
+    /// Lets so much time pass, and wakes what waited for it.
     pub fn advance(&self, by: Duration) {
-        self.lock().now += by;
+        let until = self.monotonic().saturating_add(by);
+        self.pass_until(until);
     }
 
     fn jump(&self) -> Result<(), Stalled> {
+        let (first, _) = *self.lock().sleepers.keys().next().ok_or(Stalled)?;
+        self.pass_until(first);
+        Ok(())
+    }
+
+    fn pass_until(&self, until: Duration) {
         let due = {
             let mut clock = self.lock();
-            let (first, _) = *clock.sleepers.keys().next().ok_or(Stalled)?;
-            clock.now = clock.now.max(first);
-            let later = clock.sleepers.split_off(&(first, u64::MAX));
+            clock.now = clock.now.max(until);
+            let later = clock.sleepers.split_off(&(until, u64::MAX));
             core::mem::replace(&mut clock.sleepers, later)
         };
         due.into_values().for_each(Waker::wake);
-        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Clock> {
@@ -124,14 +129,18 @@ impl Future for Sleep {
         if clock.now >= self.until {
             return Poll::Ready(());
         }
-        clock.sleepers.insert((self.until, self.id), context.waker().clone());
+        let before = clock.sleepers.insert((self.until, self.id), context.waker().clone());
+        drop(clock);
+        // A waker may own the task that it wakes, with sleeps of its own.
+        drop(before);
         Poll::Pending
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.runtime.lock().sleepers.remove(&(self.until, self.id));
+        let waker = self.runtime.lock().sleepers.remove(&(self.until, self.id));
+        drop(waker);
     }
 }
 

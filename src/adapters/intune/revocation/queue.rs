@@ -1,4 +1,4 @@
-//! The queue: what is stored is given out, what is due is downloaded, and results go up under the contexts that are stored.
+//! The queue: its two directions stand in `requests` and `results`.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -6,30 +6,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::super::revocation_actions::{RevocationAction, RevocationActions, RevocationCall};
+use super::super::revocation_actions::RevocationActions;
 use super::config::{MOST_REQUESTS, RevocationsBuilder, Settings};
-use super::record::Record;
+use super::requests::{Came, Turn};
 use super::step::{self, Standing};
-use super::stored::{Content, Store};
-use super::wire::{self, UploadedResult};
+use super::stored::Store;
 use crate::crypto::CryptoProvider;
-use crate::ids::{InstanceId, RequestId, TenantId};
+use crate::ids::{InstanceId, TenantId};
 use crate::ports::{
-    Batch, CompleteAnswer, CompleteRequest, ExtendLeaseRequest, IntuneQueue, Journal, JournalScope, Payload, PortError, QueueCapabilities,
-    QueueItem, ReceiveRequest, RenewRequest, RequestMeta, ResultItem, RevocationError, Row, RowKey, RowState, Runtime, SealedBlob,
+    Batch, CompleteAnswer, CompleteRequest, ExtendLeaseRequest, IntuneQueue, Journal, JournalScope, PortError, QueueCapabilities,
+    ReceiveRequest, RenewRequest, Row, RowKey, Runtime,
 };
-use crate::retry::{Effect, Retry};
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
 /// How long a request stays with the instance that was given it, unless it prolongs that.
-const LEASE: Duration = Duration::from_secs(900);
-/// After so long no row is looked for any more that this process was given.
-const FORGOTTEN: Duration = Duration::from_secs(86_400);
-/// When another instance downloads at this very time.
-const MOMENT: Duration = Duration::from_secs(5);
-/// A row that does not open is kept for so long: until then the right key may come back.
-const KEEP_SEALED: Duration = Duration::from_secs(2 * 86_400);
+pub(super) const LEASE: Duration = Duration::from_secs(900);
 
 /// Intune's revocation requests as the queue of the flow `revoke`.
 ///
@@ -88,52 +80,19 @@ const KEEP_SEALED: Duration = Duration::from_secs(2 * 86_400);
 /// ```
 #[derive(Debug)]
 pub struct IntuneRevocations {
-    actions: Arc<dyn RevocationActions>,
-    store: Store,
-    runtime: Arc<dyn Runtime>,
-    settings: Settings,
-    turn: futures_util::lock::Mutex<Turn>,
-    handed: Mutex<HashMap<RowKey, Handed>>,
-}
-
-/// What one `receive` leaves to the next.
-#[derive(Debug, Default)]
-struct Turn {
-    /// Downloaded, and the journal did not take them yet.
-    unsaved: Vec<Record>,
-    /// Came without a context and were not reported yet.
-    unidentified: usize,
-    /// That rows do not open was reported.
-    reported_sealed: bool,
+    pub(super) actions: Arc<dyn RevocationActions>,
+    pub(super) store: Store,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) settings: Settings,
+    pub(super) turn: futures_util::lock::Mutex<Turn>,
+    pub(super) handed: Mutex<HashMap<RowKey, Handed>>,
 }
 
 /// What this process was given.
 #[derive(Debug, Clone, Copy)]
-struct Handed {
-    until: Timestamp,
-    lease_epoch: u64,
-}
-
-/// What is given out.
-#[derive(Debug, Default)]
-struct Given {
-    items: Vec<QueueItem>,
-    /// More waits in the journal.
-    more: bool,
-}
-
-enum Came {
-    Requests,
-    /// Not before this time.
-    Wait(Duration),
-}
-
-/// A result that Intune shall take.
-struct Sendable {
-    at: usize,
-    row: Row,
-    record: Record,
-    error: Option<RevocationError>,
+pub(super) struct Handed {
+    pub(super) until: Timestamp,
+    pub(super) lease_epoch: u64,
 }
 
 impl IntuneRevocations {
@@ -153,245 +112,17 @@ impl IntuneRevocations {
         Self { actions, store, runtime, settings, turn: futures_util::lock::Mutex::default(), handed: Mutex::default() }
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.runtime.now()
     }
 
-    fn handed(&self) -> MutexGuard<'_, HashMap<RowKey, Handed>> {
+    pub(super) fn handed(&self) -> MutexGuard<'_, HashMap<RowKey, Handed>> {
         self.handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn standing(&self, row: &Row, instance: &InstanceId, now: Timestamp) -> Standing {
+    pub(super) fn standing(&self, row: &Row, instance: &InstanceId, now: Timestamp) -> Standing {
         let until = self.handed().get(&row.key).map(|handed| handed.until);
         step::standing(row, until, instance, self.store.journal.scope(), now)
-    }
-
-    /// Stores what a download brought. It is kept in memory while the journal does not take it.
-    async fn save(&self, turn: &mut Turn, instance: &InstanceId) -> Result<(), PortError> {
-        if turn.unsaved.is_empty() {
-            return Ok(());
-        }
-        let now = self.now();
-        let mut fresh = Vec::with_capacity(turn.unsaved.len());
-        for record in &turn.unsaved {
-            let key = self.store.row_key(&self.store.request_id(&record.context)?)?;
-            fresh.push((key, self.store.seal(key, record)?));
-        }
-        let known = self.store.rows(fresh.iter().map(|(key, _)| *key).collect()).await?;
-        let mut known: HashMap<RowKey, Row> = known.into_iter().map(|row| (row.key, row)).collect();
-        let mut rows = Vec::with_capacity(fresh.len());
-        for (at, (key, blob)) in fresh.into_iter().enumerate() {
-            let row = match known.remove(&key) {
-                // A microsecond apart, so that they are given out in Intune's order.
-                None => Row::new(key, Flow::Revoke, now.saturating_add(Duration::from_micros(at as u64)), blob),
-                // Offered again while it is worked on: the result is on its way.
-                Some(row) if !row.state.is_final() && self.standing(&row, instance, now) == Standing::InHand => continue,
-                Some(row) => offered_again(row, blob, now),
-            };
-            self.handed().remove(&key);
-            rows.push(row);
-        }
-        // A conflict means that another instance has stored the same.
-        self.store.commit(rows).await?;
-        turn.unsaved.clear();
-        Ok(())
-    }
-
-    /// Gives out what is stored and in nobody's hands, oldest first.
-    async fn give(&self, turn: &mut Turn, request: &ReceiveRequest) -> Result<Given, PortError> {
-        let now = self.now();
-        let (mut given, mut chosen, mut changes, mut sealed) = (Given::default(), Vec::new(), Vec::new(), 0_usize);
-        for mut row in self.store.open_rows().await? {
-            let standing = self.standing(&row, &request.instance, now);
-            if standing == Standing::InHand {
-                continue;
-            }
-            match (standing, self.store.open(&row)?) {
-                (_, Content::OfOthers) => {}
-                (_, Content::Sealed) => {
-                    sealed += 1;
-                    if now.since(row.created) > KEEP_SEALED {
-                        changes.push(let_go(row, now));
-                    }
-                }
-                (Standing::Give, Content::Own(..)) if chosen.len() >= request.max => given.more = true,
-                (Standing::Give, Content::Own(id, record)) => {
-                    row.delivery = row.delivery.saturating_add(u32::from(row.owner.is_some()));
-                    row.owner = Some(request.instance.clone());
-                    row.lease_until = now.saturating_add(LEASE);
-                    row.updated = now;
-                    chosen.push((row, id, record));
-                }
-                (_, Content::Own(..)) => {
-                    self.handed().remove(&row.key);
-                    changes.push(let_go(row, now));
-                }
-            }
-        }
-        // What another instance took over and ended.
-        self.handed().retain(|_, handed| now.since(handed.until) < FORGOTTEN);
-        if chosen.is_empty() && sealed > 0 && !turn.reported_sealed {
-            turn.reported_sealed = true;
-            return Err(PortError::misconfigured(format!(
-                "{sealed} stored revocation requests do not open with the sealing key: start with the key of the earlier run; without it they \
-                 wait until Intune offers them again, and are dropped after two days"
-            )));
-        }
-        let count = chosen.len();
-        let rows = chosen.iter().map(|(row, ..)| row.clone()).chain(changes).collect();
-        let stored = self.store.commit(rows).await?;
-        let own = self.settings.own_issuers.as_ref();
-        for ((row, id, record), _) in chosen.into_iter().zip(stored.into_iter().take(count)).filter(|(_, stored)| *stored) {
-            self.handed().insert(row.key, Handed { until: row.lease_until, lease_epoch: row.lease_epoch });
-            given.items.push(record.item(id, &self.store.tenant, own));
-        }
-        Ok(given)
-    }
-
-    /// Downloads, unless it is too early. Stores first that it does.
-    async fn download(&self, turn: &mut Turn) -> Result<Came, PortError> {
-        let body = wire::download(self.settings.max_requests, self.settings.issuer_filter.as_deref())?;
-        let now = self.now();
-        let before = self.store.cool_down().await?;
-        let wait = before.as_ref().map(|row| step::left(row.due, now)).unwrap_or_default();
-        if !wait.is_zero() {
-            return Ok(Came::Wait(wait));
-        }
-        let until = now.saturating_add(self.settings.cool_down);
-        let Some(row) = self.store.begin_cool_down(before, until, now).await? else { return Ok(Came::Wait(MOMENT)) };
-        let call = RevocationCall::new(RevocationAction::DownloadRevocationRequests, &body);
-        let read = match self.actions.post(call).await {
-            Ok(answer) => wire::read_download(&answer),
-            Err(error) => Err(error),
-        };
-        match read {
-            Ok(downloaded) => {
-                let own = self.settings.own_issuers.as_ref();
-                turn.unidentified += downloaded.unidentified;
-                turn.unsaved.extend(downloaded.records.into_iter().filter(|record| record.is_passed(own)));
-                Ok(Came::Requests)
-            }
-            Err(error) => Err(self.failed(row, error).await),
-        }
-    }
-
-    /// What did nothing ends the cool-down; anything else may have been counted.
-    async fn failed(&self, row: Row, error: PortError) -> PortError {
-        let now = self.now();
-        if error.effect() == Effect::None {
-            let after = match error.retry() {
-                Retry::After(after) => after,
-                _ => Duration::ZERO,
-            };
-            // When that is not stored, the cool-down holds: the next download is late.
-            let _ = self.store.end_cool_down(row, now.saturating_add(after), now).await;
-            return error;
-        }
-        let wait = step::left(row.due, now);
-        match error.retry() {
-            Retry::Never => error,
-            Retry::Later => error.with_retry_after(wait),
-            Retry::After(after) => error.with_retry_after(after.max(wait)),
-        }
-    }
-
-    /// Reports those that nobody can answer.
-    fn report_unidentified(&self, turn: &mut Turn, items: &mut Vec<QueueItem>) {
-        let id = format!("without requestContext, {}", self.now()).parse::<RequestId>();
-        if let (Ok(id), true) = (id, turn.unidentified > 0) {
-            let kind = format!("revocation request without `requestContext` ({} of them)", turn.unidentified);
-            items.push(QueueItem::new(RequestMeta::new(id, self.store.tenant.clone(), Flow::Revoke), Payload::Unknown(kind)));
-            turn.unidentified = 0;
-        }
-    }
-
-    /// What is to be sent, and the answers to what is not.
-    fn sort(
-        &self,
-        results: &[ResultItem],
-        rows: &mut HashMap<RowKey, Row>,
-    ) -> Result<(Vec<Option<CompleteAnswer>>, Vec<Sendable>), PortError> {
-        let (mut answers, mut sendable) = (Vec::with_capacity(results.len()), Vec::new());
-        for (at, result) in results.iter().enumerate() {
-            let row = rows.remove(&self.store.row_key(&result.meta.id)?);
-            let answer = match (row, result.meta.tenant == self.store.tenant && result.meta.flow == Flow::Revoke) {
-                (_, false) => Some(CompleteAnswer::Refused("it is of another tenant or flow".to_owned())),
-                (None, true) => Some(CompleteAnswer::Refused("Intune gave out no such request, or it was answered long ago".to_owned())),
-                (Some(row), true) => match self.store.open(&row)? {
-                    Content::Own(_, record) => match judge(at, row, record, result) {
-                        Ok(send) => {
-                            sendable.push(send);
-                            None
-                        }
-                        Err(answer) => Some(answer),
-                    },
-                    // The right key may come back with the next start.
-                    _ => Some(CompleteAnswer::TryAgain("the stored request does not open with the sealing key".to_owned())),
-                },
-            };
-            answers.push(answer);
-        }
-        Ok((answers, sendable))
-    }
-
-    /// Sends results: `None` when Intune took them.
-    async fn upload(&self, results: &[ResultItem], chunk: &[Sendable]) -> Result<Option<String>, PortError> {
-        let mut wire_results = Vec::with_capacity(chunk.len());
-        for send in chunk {
-            let outcome = results.get(send.at).map(|result| step::verdict(&send.record, &result.outcome));
-            let Some(Ok((error, message))) = outcome else { return Err(PortError::rejected("a result is none of a revocation")) };
-            let result = UploadedResult::new(&send.record.context, error.is_none(), error, message, self.settings.form);
-            wire_results.push(result.map_err(PortError::rejected)?);
-        }
-        let body = wire::upload(&wire_results)?;
-        let call = RevocationCall::new(RevocationAction::UploadRevocationResults, &body);
-        wire::read_upload(&self.actions.post(call).await?)
-    }
-
-    /// Ends the rows of what Intune took.
-    async fn acknowledge(&self, chunk: Vec<Sendable>) {
-        let now = self.now();
-        let keys: Vec<RowKey> = chunk.iter().map(|send| send.row.key).collect();
-        let mut rows = Vec::with_capacity(chunk.len());
-        for Sendable { mut row, mut record, error, .. } in chunk {
-            record.accepted = Some(step::number(error));
-            let Ok(blob) = self.store.seal(row.key, &record) else { continue };
-            (row.blob, row.state, row.owner, row.updated) = (blob, RowState::Acknowledged, None, now);
-            rows.push(row);
-        }
-        // Intune has the results. What is not stored is given out again after a restart, and answered with the same result.
-        let _ = self.store.commit(rows).await;
-        let mut handed = self.handed();
-        keys.iter().for_each(|key| {
-            handed.remove(key);
-        });
-    }
-}
-
-/// The row of a request that Intune offers again.
-fn offered_again(mut row: Row, blob: SealedBlob, now: Timestamp) -> Row {
-    // Who had it counts as a delivery.
-    row.delivery = row.delivery.saturating_add(u32::from(row.state.is_final()));
-    (row.blob, row.state, row.owner) = (blob, RowState::Received, None);
-    (row.lease_until, row.due, row.updated) = (now, now, now);
-    row
-}
-
-/// Left unanswered: Intune may offer it again.
-fn let_go(mut row: Row, now: Timestamp) -> Row {
-    (row.state, row.owner, row.updated) = (RowState::Parked, None, now);
-    row
-}
-
-/// Whether a result can be sent, or what is answered without.
-fn judge(at: usize, row: Row, record: Record, result: &ResultItem) -> Result<Sendable, CompleteAnswer> {
-    let refused = |reason: &str| CompleteAnswer::Refused(format!("Intune would not take the result: {reason}"));
-    let (error, message) = step::verdict(&record, &result.outcome).map_err(refused)?;
-    UploadedResult::new(&record.context, error.is_none(), error, message, super::config::ErrorCodeForm::default()).map_err(refused)?;
-    match record.accepted {
-        Some(accepted) if accepted == step::number(error) => Err(CompleteAnswer::Accepted),
-        Some(_) => Err(CompleteAnswer::Refused("Intune has accepted another result of it".to_owned())),
-        None => Ok(Sendable { at, row, record, error }),
     }
 }
 
@@ -448,44 +179,7 @@ impl IntuneQueue for IntuneRevocations {
 
     async fn complete(&self, request: CompleteRequest) -> Result<Vec<CompleteAnswer>, PortError> {
         only_revoke(request.flow)?;
-        if request.results.is_empty() {
-            return Err(PortError::rejected("there are no results to upload, and Intune takes no empty list"));
-        }
-        let results = request.results;
-        let keys = results.iter().map(|result| self.store.row_key(&result.meta.id)).collect::<Result<_, _>>()?;
-        let mut rows = self.store.rows(keys).await?.into_iter().map(|row| (row.key, row)).collect();
-        let (mut answers, sendable) = self.sort(&results, &mut rows)?;
-        let (mut sendable, mut taken, mut given_up) = (sendable.into_iter().peekable(), false, None::<String>);
-        while sendable.peek().is_some() {
-            let chunk: Vec<Sendable> = sendable.by_ref().take(self.settings.max_requests).collect();
-            let places: Vec<usize> = chunk.iter().map(|send| send.at).collect();
-            let said = match &given_up {
-                Some(problem) => Ok(Some(problem.clone())),
-                None => self.upload(&results, &chunk).await,
-            };
-            let answer = match said {
-                Ok(None) => {
-                    self.acknowledge(chunk).await;
-                    taken = true;
-                    CompleteAnswer::Accepted
-                }
-                // One of them may be what Intune does not like: the connector finds it by halves when the call as a whole fails.
-                Ok(Some(problem)) if !taken && chunk.len() > 1 => return Err(PortError::transient(problem)),
-                Ok(Some(problem)) => CompleteAnswer::TryAgain(problem),
-                Err(error) if !taken => return Err(error),
-                Err(error) => {
-                    let problem = error.to_string();
-                    given_up = Some(problem.clone());
-                    CompleteAnswer::TryAgain(problem)
-                }
-            };
-            for at in places {
-                if let Some(place) = answers.get_mut(at) {
-                    *place = Some(answer.clone());
-                }
-            }
-        }
-        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| CompleteAnswer::TryAgain("it was not sent".to_owned()))).collect())
+        self.upload_all(&request.results).await
     }
 
     async fn extend_lease(&self, request: ExtendLeaseRequest) -> Result<(), PortError> {
