@@ -12,6 +12,9 @@ mod local;
 mod network;
 #[path = "doctor/online.rs"]
 mod online;
+#[cfg(feature = "sim")]
+#[path = "doctor/simulated.rs"]
+mod simulated;
 #[path = "doctor/world.rs"]
 mod world;
 

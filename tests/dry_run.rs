@@ -372,3 +372,28 @@ fn a_csr_is_held_against_the_policy_without_a_validator_and_its_challenge_is_not
     let shown = format!("{report} {report:?} {}", serde_json::to_string(&report).unwrap());
     assert!(shown.contains("jane@contoso.com") && !shown.contains("Challenge-Marker"), "{shown}");
 }
+
+#[cfg(feature = "http-queue")]
+#[test]
+fn recorded_requests_come_to_the_verdicts_of_the_requests_themselves() {
+    use intune_connector::dry_run::{read_recorded, write_recorded};
+    let items = || {
+        vec![
+            QueueItem::new(meta(Flow::Pkcs, "r1"), tenant::pkcs("ca")),
+            QueueItem::new(meta(Flow::Pkcs, "r2"), pkcs_with(|request| request.template = Some("Administrator".parse().unwrap()))),
+            QueueItem::new(meta(Flow::PkcsImport, "r3"), import(IMPORT_PASSWORD)),
+            QueueItem::new(meta(Flow::PkcsRecrypt, "r4"), recrypt()),
+            QueueItem::new(meta(Flow::Revoke, "r5"), revoke("1A", "ca")),
+            QueueItem::new(meta(Flow::Revoke, "r6"), Payload::Malformed("no serial".into())),
+        ]
+    };
+    let record = write_recorded(&items()).unwrap();
+    let read = World::new().run(read_recorded(record.secret_bytes()).unwrap());
+    let verdicts = |report: &DryRunReport| report.requests.iter().map(|request| request.verdict.as_str()).collect::<Vec<_>>();
+    assert_eq!(verdicts(&read), ["would-issue", "refused-by-policy", "would-upload", "would-upload", "would-revoke", "malformed"]);
+    assert_eq!(verdicts(&read), verdicts(&World::new().run(items())));
+    for wrong in [&b"{}"[..], b"[]", b"", br#"{"items":[{"meta":{"id":"hunter2"}}]}"#] {
+        let error = read_recorded(wrong).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
