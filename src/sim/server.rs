@@ -206,7 +206,8 @@ fn whole(response: HttpResponse) -> Response<SimBody> {
 fn cut(response: HttpResponse, length: usize) -> Response<SimBody> {
     let bytes = response.body.secret_bytes();
     let shown = bytes.get(..length).unwrap_or(bytes);
-    let body = SimBody { data: Some(Bytes::copy_from_slice(shown)).filter(|data| !data.is_empty()), breaks: shown.len() < bytes.len() };
+    let end = if shown.len() < bytes.len() { End::BreaksAfterAPause } else { End::Whole };
+    let body = SimBody { data: Some(Bytes::copy_from_slice(shown)).filter(|data| !data.is_empty()), end };
     let mut answer = Response::new(body);
     *answer.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = answer.headers_mut();
@@ -224,23 +225,38 @@ fn cut(response: HttpResponse, length: usize) -> Response<SimBody> {
 /// A body that ends, or breaks.
 struct SimBody {
     data: Option<Bytes>,
-    breaks: bool,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    BreaksAfterAPause,
+    Breaks,
 }
 
 impl Body for SimBody {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(data) = self.data.take() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let broken = core::mem::take(&mut self.breaks);
-        Poll::Ready(broken.then(|| Err(io::Error::other(Ended))))
+        match self.end {
+            End::Whole => Poll::Ready(None),
+            // What was written before an error is sent only when there is nothing more to do for a moment.
+            End::BreaksAfterAPause => {
+                self.end = End::Breaks;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            End::Breaks => Poll::Ready(Some(Err(io::Error::other(Ended)))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && !self.breaks
+        self.data.is_none() && self.end == End::Whole
     }
 
     fn size_hint(&self) -> SizeHint {

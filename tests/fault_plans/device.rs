@@ -48,14 +48,22 @@ pub fn open(provider: &CryptoProvider, key: &Key, own: &Certificate, envelope: &
     opening.finish(unwrap_now(&*key.decryption, &request), provider).map_err(|error| error.to_string())
 }
 
-/// Enrols, as often as needed. The same message twice, then a new one under the same transactionID, and so on: as clients do.
+/// Why there is no certificate.
+#[derive(Debug)]
+pub enum Refused {
+    /// The server says that this transaction has failed. A device then gets a new challenge with its profile.
+    ForGood,
+    Otherwise(#[allow(dead_code, reason = "shown by Debug")] String),
+}
+
+/// Enrols with one challenge. While the server asks for patience, the same message again, then a new one under the same transactionID.
 pub async fn enrol(
     provider: &CryptoProvider,
     runtime: &VirtualRuntime,
     service: &Service,
     server: &Certificate,
     (number, name, challenge): (usize, &str, &str),
-) -> Result<Certificate, String> {
+) -> Result<Certificate, Refused> {
     let key = &KEYS[number % KEYS.len()];
     let spki = key.signing.public_key();
     let subject = Name::parse_cert_str(&format!("CN={name}")).unwrap();
@@ -89,17 +97,22 @@ pub async fn enrol(
         let response = service.handle(Request::post("operation=PKIOperation", bytes.clone())).await;
         if response.status == 200 {
             let reply = ScepResponse::parse(&response.body, to, server, LegacyDigests::Refuse, provider, &Limits::default());
-            let reply = reply.map_err(|error| error.to_string())?;
-            if reply.status() == PkiStatus::Success {
-                return certificate(provider, key, &own, &reply);
-            }
-            last = format!("{:?}", reply.fail_info());
-        } else {
-            last = format!("HTTP {}", response.status);
+            let reply = reply.map_err(|error| Refused::Otherwise(error.to_string()))?;
+            return match reply.status() {
+                PkiStatus::Success => certificate(provider, key, &own, &reply).map_err(Refused::Otherwise),
+                // Once more: it may have been Intune that did not answer.
+                PkiStatus::Failure if attempt < 2 => {
+                    runtime.sleep(PAUSE).await;
+                    continue;
+                }
+                PkiStatus::Failure => Err(Refused::ForGood),
+                other => Err(Refused::Otherwise(format!("{other:?}"))),
+            };
         }
+        last = format!("HTTP {}", response.status);
         runtime.sleep(response.retry_after.unwrap_or(PAUSE)).await;
     }
-    Err(format!("no certificate after {TRIES} tries, at last {last}"))
+    Err(Refused::Otherwise(format!("no certificate after {TRIES} tries, at last {last}")))
 }
 
 fn certificate(provider: &CryptoProvider, key: &Key, own: &Certificate, reply: &ScepResponse) -> Result<Certificate, String> {

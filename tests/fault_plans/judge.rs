@@ -1,8 +1,8 @@
 //! Judges a plan from outside the connector: by what Intune and the CA wrote down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use intune_connector::event::Channel;
+use intune_connector::event::{Channel, EventId};
 use intune_connector::ids::RequestId;
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
@@ -12,8 +12,8 @@ use intune_connector::secret::Password;
 use intune_connector::sim::RevocationState;
 use intune_connector::terms::Flow;
 
-use crate::device::{KEYS, open};
-use crate::world::{IMPORT_PASSWORD, PAYLOAD, World};
+use crate::device::{KEYS, Refused, open};
+use crate::world::{DEVICES, IMPORT_PASSWORD, PAYLOAD, World};
 
 /// What went wrong, one sentence each.
 pub fn wrong(world: &World) -> Vec<String> {
@@ -85,20 +85,33 @@ fn revocations(world: &World) -> Vec<String> {
 fn scep(world: &World) -> Vec<String> {
     let mut wrong = Vec::new();
     wrong.extend(world.intune.findings().iter().map(|finding| format!("Intune's ledger: {finding:?}")));
-    wrong.extend(world.intune.lost().iter().map(|lost| format!("Intune's ledger, lost: {lost}")));
+    // Intune may have said yes without an answer that came (then nothing was issued), or could not be told, which 4002 says.
+    let has = |id: EventId, name: &str| world.sink.events().iter().any(|event| event.id == id && event.key.scope == name);
+    let lost = world.intune.lost().into_iter();
+    let lost = lost.filter(|name| has(EventId::ScepVerifySuccess, name) && !has(EventId::ScepRequestUploadFailure, name));
+    wrong.extend(lost.map(|lost| format!("Intune's ledger, lost: {lost}")));
     wrong.extend(world.intune.doubled().iter().map(|doubled| format!("Intune's ledger, doubled: {doubled}")));
     let transactions = world.intune.transactions();
+    let living: BTreeSet<String> =
+        world.ca.issued().into_iter().filter(|issued| issued.revoked.is_none()).map(|issued| issued.thumbprint.to_string()).collect();
     for (name, got) in world.enrolled.lock().unwrap().iter() {
+        let told = transactions.iter().find(|transaction| transaction.transaction_id == *name);
+        let told: Vec<&String> = told.iter().flat_map(|told| &told.certificates).map(|certificate| &certificate.thumbprint).collect();
         match got {
-            Err(error) => wrong.push(format!("{name}: {error}")),
             Ok(certificate) => {
                 let thumbprint = certificate.thumbprint(&world.provider).unwrap().to_string();
-                let told = transactions.iter().find(|transaction| transaction.transaction_id == *name);
-                if !told.is_some_and(|told| told.certificates.len() == 1 && told.certificates[0].thumbprint == thumbprint) {
-                    wrong.push(format!("{name}: Intune was told {told:?}, the device has {thumbprint}"));
+                if told != [&thumbprint] {
+                    wrong.push(format!("{name}: Intune was told of {told:?}, the device has {thumbprint}"));
                 }
             }
+            // Intune may have been told without an answer that said so: then the certificate is withheld, and must not live.
+            Err(Refused::ForGood) if told.iter().all(|told| !living.contains(*told)) => {}
+            Err(error) => wrong.push(format!("{name}: {error:?}, Intune was told of {told:?}")),
         }
+    }
+    let served = world.enrolled.lock().unwrap().iter().filter(|(_, got)| got.is_ok()).count();
+    if served != DEVICES {
+        wrong.push(format!("{served} of {DEVICES} devices have a certificate"));
     }
     wrong
 }

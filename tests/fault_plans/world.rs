@@ -1,6 +1,7 @@
 //! One plan: a tenant, its CA, the connector and the SCEP service, all in one process on one virtual clock.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -30,13 +31,13 @@ use intune_connector::ports::{
 };
 use intune_connector::recrypt::{RecryptConfig, RecryptKey};
 use intune_connector::revoke::RevokeConfig;
-use intune_connector::scep::{RegistrationAuthority, Service};
+use intune_connector::scep::{NotificationPolicy, RegistrationAuthority, Service};
 use intune_connector::secret::{Password, SecretBytes};
 use intune_connector::sim::{ExpectedCsr, FaultPlan, OpenQueue, OpenQueueSettings, RevocationRequest, SimulatedIntune};
 use intune_connector::terms::{Flow, KeyAlgorithm, KeyUsage, PaddingScheme, SubjectAltName, oids};
 use intune_connector::time::Timestamp;
 
-use crate::device::{KEYS, enrol};
+use crate::device::{KEYS, Refused, enrol};
 use crate::judge;
 use crate::random::Seeded;
 
@@ -44,6 +45,9 @@ pub const IMPORT_PASSWORD: &str = "import-me";
 pub const PAYLOAD: &[u8] = b"a stored PKCS payload";
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
+pub const DEVICES: usize = 5;
+/// Challenges that a device gets, one after the other.
+const ROUNDS: usize = 20;
 /// A plan that is not done by then has lost something.
 const GIVE_UP: Duration = Duration::from_secs(20 * 3_600);
 
@@ -87,7 +91,9 @@ pub struct World {
     pub recipient: Certificate,
     pub queued: Vec<(Flow, RequestId)>,
     pub revocations: BTreeMap<String, SerialNumber>,
-    pub enrolled: Mutex<Vec<(String, Result<Certificate, String>)>>,
+    /// By transactionID.
+    pub enrolled: Mutex<Vec<(String, Result<Certificate, Refused>)>>,
+    devices_done: AtomicUsize,
 }
 
 pub fn play(seed: u64) -> Played {
@@ -128,6 +134,7 @@ pub fn play(seed: u64) -> Played {
         queued: Vec::new(),
         revocations: BTreeMap::new(),
         enrolled: Mutex::default(),
+        devices_done: AtomicUsize::new(0),
     };
     world.fill(&random, &stored);
     let ca_faults = arrange_ca_faults(&world.ca, &random);
@@ -135,21 +142,10 @@ pub fn play(seed: u64) -> Played {
     let transport = world.intune.transport();
     let clients = Clients::new(&world, transport, &shared);
     let connector = world.connector(&clients, &shared, &stored);
+    let notification = if random.below(2) == 0 { NotificationPolicy::NotifyBeforeRelease } else { NotificationPolicy::IssueThenNotify };
     let done = runtime.block_on(async {
-        let service = world.service(&clients, &shared, &ra).await;
-        let challenges: Vec<_> = (0..5).map(|number| (number, format!("scep-{number}"))).collect();
-        let devices = challenges.iter().map(|(number, name)| {
-            let (world, service, runtime, ra, provider) = (&world, &service, &runtime, &ra, &provider);
-            let expected = ExpectedCsr::new(format!("CN={name}"))
-                .with_subject_alt_names([SubjectAltName::Dns(format!("{name}.contoso.example"))])
-                .with_key_usage(Some(KeyUsage::SIGN_AND_ENCIPHER))
-                .with_extended_key_usage([oids::CLIENT_AUTH.parse().unwrap()]);
-            let challenge = world.intune.issue_challenge(&expected).unwrap().challenge;
-            async move {
-                let got = enrol(provider, runtime, service, ra, (*number, name, challenge.secret_str().unwrap())).await;
-                world.enrolled.lock().unwrap().push((name.clone(), got));
-            }
-        });
+        let service = world.service(&clients, &shared, &ra, notification).await;
+        let devices = (0..DEVICES).map(|number| world.device(number, &runtime, &service, &ra));
         let upkeep = async {
             while !world.is_done() && runtime.monotonic() < GIVE_UP {
                 service.maintain(runtime.now()).await;
@@ -268,15 +264,36 @@ impl World {
 
     fn push(&mut self, flow: Flow, number: u64, payload: Payload) {
         let id: RequestId = format!("{flow}-{number}").parse().unwrap();
-        self.queue.enqueue(QueueItem::new(RequestMeta::new(id.clone(), "contoso.example".parse().unwrap(), flow), payload)).unwrap();
+        let mut meta = RequestMeta::new(id.clone(), "contoso.example".parse().unwrap(), flow);
+        meta.device = Some("device".parse().unwrap());
+        self.queue.enqueue(QueueItem::new(meta, payload)).unwrap();
         self.queued.push((flow, id));
+    }
+
+    /// A device that enrols until it has a certificate; for each failure it gets another challenge, under another transactionID.
+    async fn device(&self, number: usize, runtime: &VirtualRuntime, service: &Service, ra: &Certificate) {
+        for round in 0..ROUNDS {
+            let name = format!("scep-{number}-{round}");
+            let expected = ExpectedCsr::new(format!("CN={name}"))
+                .with_subject_alt_names([SubjectAltName::Dns(format!("{name}.contoso.example"))])
+                .with_key_usage(Some(KeyUsage::SIGN_AND_ENCIPHER))
+                .with_extended_key_usage([oids::CLIENT_AUTH.parse().unwrap()]);
+            let challenge = self.intune.issue_challenge(&expected).unwrap().challenge;
+            let got = enrol(&self.provider, runtime, service, ra, (number, &name, challenge.secret_str().unwrap())).await;
+            let again = matches!(got, Err(Refused::ForGood)) && round + 1 < ROUNDS;
+            self.enrolled.lock().unwrap().push((name, got));
+            if !again {
+                break;
+            }
+        }
+        self.devices_done.fetch_add(1, Ordering::SeqCst);
     }
 
     fn is_done(&self) -> bool {
         self.queue.waiting() == 0
             && self.queue.unanswered().is_empty()
             && self.intune.open_revocations().is_empty()
-            && self.enrolled.lock().unwrap().len() == 5
+            && self.devices_done.load(Ordering::SeqCst) == DEVICES
     }
 
     fn connector(&self, clients: &Clients, runtime: &Arc<VirtualRuntime>, stored: &Certificate) -> Connector {
@@ -306,7 +323,13 @@ impl World {
             .unwrap()
     }
 
-    async fn service(&self, clients: &Clients, runtime: &Arc<VirtualRuntime>, ra: &Certificate) -> Service {
+    async fn service(
+        &self,
+        clients: &Clients,
+        runtime: &Arc<VirtualRuntime>,
+        ra: &Certificate,
+        notification: NotificationPolicy,
+    ) -> Service {
         let scep = Arc::new(IntuneScep::new(clients.online.clone()));
         let policy =
             IssuancePolicy::deny_all().accept_names_checked_by_validator().allow_extended_key_usage(oids::CLIENT_AUTH.parse().unwrap());
@@ -324,6 +347,7 @@ impl World {
         .runtime(runtime.clone())
         .sink(self.sink.clone())
         .policy(policy)
+        .notification(notification)
         .build()
         .await
         .unwrap()

@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use intune_connector::ports::{
-    CompleteAnswer, ExtendLeaseRequest, IntuneQueue as _, Payload, PortErrorKind, ReceiveRequest, RevokeRequest,
+    CompleteAnswer, ExtendLeaseRequest, IntuneQueue as _, Payload, PortErrorKind, QueueItem, ReceiveRequest, RevokeRequest,
 };
 use intune_connector::ports::{Outcome, RevocationError, RevokeResult};
 use intune_connector::terms::Flow;
@@ -223,4 +223,36 @@ fn no_batch_is_longer_than_the_client_reads_and_what_never_fits_is_answered() {
 
 fn tenant_recrypt(bytes: usize) -> Payload {
     Payload::Recrypt(Box::new(intune_connector::ports::RecryptRequest::new(vec![7; bytes], vec![1].into())))
+}
+
+#[test]
+fn requests_are_put_in_line_as_they_are_delivered_and_a_bad_one_stops_all() {
+    let lab = Lab::new();
+    lab.fill(&["a", "b"]);
+    assert_eq!(lab.receive(9).unwrap().len(), 2);
+    let delivered = lab.wire.last().answer;
+    let other = Lab::new();
+    assert_eq!(other.server.enqueue_json(delivered.as_bytes()), Ok(2));
+    assert_eq!(ids(&other.receive(9).unwrap()), ["a", "b"]);
+    for (bad, says) in [
+        (delivered.replace("contoso.com", "fabrikam.com"), "another tenant"),
+        (delivered.clone(), "already"),
+        (delivered.replace("\"a\"", "\"c\"").replace("\"b\"", "\"\""), "item 1: `id`"),
+        (delivered.replace("\"serial\"", "\"number\""), "item 0: `serial` is missing"),
+        (delivered.replace("\"flow\":\"revoke\"", "\"flow\":\"scep\""), "does not serve the flow scep"),
+        ("{}".to_owned(), "`items` is missing"),
+        ("<".to_owned(), "no JSON"),
+    ] {
+        let error = other.server.enqueue_json(bad.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    assert_eq!(other.server.waiting(), 0);
+}
+
+#[test]
+fn the_queue_keeps_no_more_than_it_was_told() {
+    let lab = Lab::with(|settings| settings.with_most_kept(2), |config| config);
+    lab.fill(&["a", "b"]);
+    let third = lab.server.enqueue(QueueItem::new(meta(Flow::Revoke, "c"), Payload::Revoke(RevokeRequest::new("01"))));
+    assert!(third.unwrap_err().to_string().contains("no more than 2 requests"));
 }

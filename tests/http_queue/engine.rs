@@ -20,7 +20,7 @@ use intune_connector::message::enveloped::Opening;
 use intune_connector::message::pfx;
 use intune_connector::pkcs::PkcsConfig;
 use intune_connector::policy::{IssuancePolicy, RecipientPolicy};
-use intune_connector::ports::{Outcome, Payload, QueueItem, RevokeRequest, Runtime as _};
+use intune_connector::ports::{Outcome, Payload, QueueItem, Runtime as _};
 use intune_connector::recrypt::{RecryptConfig, RecryptKey};
 use intune_connector::revoke::RevokeConfig;
 use intune_connector::secret::{Password, SecretBytes};
@@ -99,7 +99,7 @@ fn run() -> Run {
         .flow(recrypt)
         .flow(import)
         .flow(revoke)
-        .health(HealthConfig::new(queue).with_interval(Duration::from_millis(1)).with_pause(Duration::from_millis(1)))
+        .health(HealthConfig::new(queue).with_interval(Duration::from_secs(3_600)).with_pause(Duration::from_millis(1)))
         .build()
         .unwrap();
     Run { server, wire, sink, ca, runtime, connector }
@@ -154,7 +154,7 @@ fn every_flow_works_over_a_wire_that_loses_calls_and_answers_and_nothing_is_lost
     let mut refused = tenant::pkcs_request("ca");
     refused.extended_key_usage = vec![tenant::oid(oids::SMART_CARD_LOGON)];
     run.push(Flow::Pkcs, "pkcs-refused", Payload::Pkcs(Box::new(refused)));
-    run.push(Flow::Revoke, "revoke-unknown", Payload::Revoke(RevokeRequest::new("0F")));
+    run.push(Flow::Revoke, "revoke-unknown", tenant::revoke("0F", "ca"));
     run.settle(23);
 
     for number in 0..5 {

@@ -156,6 +156,10 @@ impl Lab {
         self.send(&request)
     }
 
+    pub fn clock_seconds(&self) -> u64 {
+        self.clock.monotonic().as_secs()
+    }
+
     pub fn count(&self, endpoint: Endpoint) -> usize {
         self.intune.arrivals().iter().filter(|arrival| arrival.endpoint == endpoint).count()
     }

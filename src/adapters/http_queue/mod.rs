@@ -6,6 +6,22 @@
 //!
 //! Delivery is at least once and nothing is lost by a lost answer: a `receive` whose answer did not come is repeated with the same delivery token and
 //! brings the same requests at once; uploads are idempotent. Each HTTP call has an id of its own and the time, so that the queue takes it once.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use intune_connector::adapters::http::HttpTransport;
+//! # use intune_connector::adapters::http_queue::{HttpQueue, HttpQueueConfig, QueueAuthentication, StaticToken};
+//! # use intune_connector::{crypto::CryptoProvider, ports::{PortError, Runtime}, secret::Password};
+//! # async fn example(
+//! #     secret: Password, transport: Arc<dyn HttpTransport>, runtime: Arc<dyn Runtime>, provider: CryptoProvider,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let token = Arc::new(StaticToken::new(secret)?);
+//! let authentication = QueueAuthentication::bearer(token, "");
+//! let config = HttpQueueConfig::new("https://queue.contoso.example", "contoso.example".parse()?, authentication);
+//! let queue = Arc::new(HttpQueue::connect(config, transport, runtime, provider).await?); // it is asked for its capabilities
+//! # Ok(())
+//! # }
+//! ```
 
 mod answer;
 mod call;

@@ -10,7 +10,7 @@ use crate::sim::state::State;
 pub(super) fn create(inner: &Inner, state: &mut State, ask: &Ask<'_>) -> Answered {
     let mut record = PfxRecord::read(&object(ask)?, inner.runtime.now()).map_err(|text| bad(&text))?;
     let Some((name, id)) = state.pfx.user(&record.user_principal_name) else {
-        return Err(gateway_error(404, "ResourceNotFound", "There is no user with that user principal name."));
+        return Err(bad("There is no user with that user principal name."));
     };
     record.user_principal_name = name.to_owned();
     record.id = format!("{}-{}", id.replace('-', ""), record.thumbprint).to_ascii_lowercase();
