@@ -1,5 +1,7 @@
 //! A tenant as a TOML file: where it is, and where its secrets are. The secrets themselves stand elsewhere.
 
+#![allow(dead_code, reason = "each example uses a part of it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,6 +132,14 @@ impl TenantFile {
     }
 }
 
+impl TenantFile {
+    /// The files that hold secrets.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let files = [&self.credential.secret_file, &self.credential.key_file, &self.network.proxy_password_file];
+        files.into_iter().flatten().cloned().collect()
+    }
+}
+
 impl CredentialSection {
     fn read(&self, provider: &CryptoProvider) -> Result<Credential> {
         let given = [
@@ -163,21 +173,24 @@ impl CredentialSection {
 
 impl NetworkSection {
     fn client(&self) -> Result<HttpClient> {
-        let mut builder = HttpClient::builder();
-        if let Some(url) = &self.proxy {
-            let mut proxy = Proxy::new(url);
-            if let Some(user) = &self.proxy_user {
-                let file = self.proxy_password_file.as_ref().ok_or("[network]: proxy_user needs proxy_password_file")?;
-                let password = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-                proxy = proxy.with_credentials(user, Password::from(password.trim_end()));
-            }
-            builder = builder.proxy(ProxySetting::Through(proxy));
+        Ok(HttpClient::builder().proxy(self.proxy()?).trust(self.trust()?).build()?)
+    }
+
+    pub fn proxy(&self) -> Result<ProxySetting> {
+        let Some(url) = &self.proxy else { return Ok(ProxySetting::Environment) };
+        let mut proxy = Proxy::new(url);
+        if let Some(user) = &self.proxy_user {
+            let file = self.proxy_password_file.as_ref().ok_or("[network]: proxy_user needs proxy_password_file")?;
+            let password = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            proxy = proxy.with_credentials(user, Password::from(password.trim_end()));
         }
-        if let Some(file) = &self.roots_file {
-            let roots = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>);
-            builder = builder.trust(TrustAnchors::SystemAnd(roots.map_err(|error| format!("{}: {error}", file.display()))?));
-        }
-        Ok(builder.build()?)
+        Ok(ProxySetting::Through(proxy))
+    }
+
+    pub fn trust(&self) -> Result<TrustAnchors> {
+        let Some(file) = &self.roots_file else { return Ok(TrustAnchors::System) };
+        let roots = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>);
+        Ok(TrustAnchors::SystemAnd(roots.map_err(|error| format!("{}: {error}", file.display()))?))
     }
 }
 

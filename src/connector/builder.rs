@@ -13,7 +13,7 @@ use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::{Event, EventId, printable};
 use crate::flow::credential::WatchedCredential;
 use crate::flow::seal::Sealer;
-use crate::flow::{Context, Finding, FlowSpec, module_findings};
+use crate::flow::{Context, Finding, FlowSpec, Worker, module_findings};
 use crate::health::{CountingSink, HealthConfig};
 use crate::ids::{InstanceId, TenantId};
 use crate::limits::Limits;
@@ -351,10 +351,15 @@ impl ConnectorBuilder {
 
 /// What is wrong with one flow.
 pub(super) fn spec_findings(spec: &FlowSpec, provider: &CryptoProvider) -> Vec<Finding> {
-    let flow = spec.flow();
-    let mut findings = spec.settings.findings(flow);
-    findings.extend(slot_findings(provider, &format!("the flow {flow}"), &spec.worker.required_slots()));
-    findings.extend(spec.worker.findings(provider));
+    let mut findings = spec.settings.findings(spec.flow());
+    findings.extend(worker_findings(&*spec.worker, provider));
+    findings
+}
+
+/// What is wrong with a flow beside its queue and its pace.
+pub(crate) fn worker_findings(worker: &dyn Worker, provider: &CryptoProvider) -> Vec<Finding> {
+    let mut findings = slot_findings(provider, &format!("the flow {}", worker.flow()), &worker.required_slots());
+    findings.extend(worker.findings(provider));
     findings
 }
 

@@ -7,7 +7,7 @@ use crate::secret::SecretBytes;
 use crate::terms::SubjectAltName;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DigestError {
+pub(crate) enum DigestError {
     #[error(transparent)]
     MissingSlot(#[from] MissingSlot),
     #[error(transparent)]
@@ -15,7 +15,7 @@ pub(super) enum DigestError {
 }
 
 /// The key of this item. The same content gives the same key on every instance and version.
-pub(super) fn idempotency_key(provider: &CryptoProvider, item: &QueueItem) -> Result<IdempotencyKey, DigestError> {
+pub(crate) fn idempotency_key(provider: &CryptoProvider, item: &QueueItem) -> Result<IdempotencyKey, DigestError> {
     let payload = sha256(provider, &[payload_fields(&item.payload).0.secret_bytes()])?;
     let mut fields = Fields::new();
     fields.text(item.meta.tenant.as_str());

@@ -22,7 +22,9 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(crate) use builder::worker_findings;
 pub use builder::{BuildError, ConnectorBuilder};
+pub(crate) use digest::idempotency_key;
 pub use guarantees::{Durability, Guarantees, Issuance};
 pub use handle::{FlowMode, FlowStatus, Handle, UnknownFlow};
 pub use stored::LatencySamples;

@@ -29,7 +29,7 @@ use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::{Event, EventId, EventKey};
 use crate::ids::{CaName, IdempotencyKey, InstanceId, TenantId};
 use crate::limits::Limits;
-use crate::ports::{Busy, CaCapabilities, EventSink, Failure, Outcome, QueueItem, RequestMeta, RowState, Runtime};
+use crate::ports::{Busy, CaCapabilities, CertificateAuthority, EventSink, Failure, Outcome, QueueItem, RequestMeta, RowState, Runtime};
 use crate::retry::{ErrorClass, Retry};
 use crate::terms::Flow;
 use crate::time::Timestamp;
@@ -183,6 +183,9 @@ pub(crate) enum Accepted {
     Refused(Outcome),
 }
 
+/// Gives the CA that stands in for the one of that name.
+pub(crate) type ReplaceCa<'a> = &'a dyn Fn(&CaName, Arc<dyn CertificateAuthority>) -> Arc<dyn CertificateAuthority>;
+
 /// One flow, as the engine sees it.
 pub(crate) trait Worker: Debug + Send + Sync {
     /// Which flow.
@@ -205,6 +208,8 @@ pub(crate) trait Worker: Debug + Send + Sync {
     fn credentials(&self) -> Vec<credential::Credential> {
         Vec::new()
     }
+    /// The same flow over other CAs, sharing no state with this one: a dry run puts CAs in front of its own that issue and revoke nothing.
+    fn with_authorities(&self, replace: ReplaceCa<'_>) -> Arc<dyn Worker>;
     /// Looks at an item. Cheap: no crypto, no waiting. `Malformed` and `Unknown` payloads are handled by the engine.
     fn accept(&self, context: &Context, item: QueueItem) -> Accepted;
 }

@@ -8,7 +8,7 @@ use super::config::ImportConfig;
 use super::step::{self, Accepts, Attempt, MOST_KEYS, Opened, Verdict};
 use crate::crypto::{CryptoProvider, DecryptionKey, SlotName, UnwrapError, unwrap_now};
 use crate::event::EventId;
-use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Step, Task, Worker};
+use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, ReplaceCa, Step, Task, Worker};
 use crate::ids::CaName;
 use crate::limits::Limits;
 use crate::message::enveloped::{CmsError, EnvelopeBuilder};
@@ -60,6 +60,10 @@ impl Worker for ImportWorker {
 
     fn findings(&self, provider: &CryptoProvider) -> Vec<Finding> {
         self.config.findings(provider)
+    }
+
+    fn with_authorities(&self, _: ReplaceCa<'_>) -> Arc<dyn Worker> {
+        Arc::new(Self { config: Arc::clone(&self.config) })
     }
 
     fn accept(&self, _: &Context, item: QueueItem) -> Accepted {

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::run::PkcsWorker;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm};
-use crate::flow::{Finding, FlowSpec, QueueSettings, envelope_findings};
+use crate::flow::{Finding, FlowSpec, QueueSettings, ReplaceCa, envelope_findings};
 use crate::ids::CaName;
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
@@ -126,6 +126,15 @@ impl PkcsConfig {
     pub fn with_pfx_iterations(mut self, iterations: u32) -> Self {
         self.iterations = Some(iterations);
         self
+    }
+
+    pub(super) fn with_authorities(&self, replace: ReplaceCa<'_>) -> Self {
+        let mut config = self.clone();
+        for (name, authority) in &mut config.authorities {
+            authority.ca = authority.ca.take().map(|ca| replace(name, ca));
+            authority.shared = Arc::default();
+        }
+        config
     }
 
     pub(super) fn findings(&self, provider: &CryptoProvider) -> Vec<Finding> {

@@ -14,7 +14,7 @@ use super::config::{Authority, PkcsConfig};
 use super::step::{Abilities, Action, Answer, Machine, Phase, Verdict};
 use crate::crypto::{ContentCipherAlgorithm, CryptoError, CryptoProvider, DigestKdf, SignatureAlgorithm, SlotName, sign_now};
 use crate::event::EventId;
-use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Step, Task, Worker};
+use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, ReplaceCa, Step, Task, Worker};
 use crate::ids::CaName;
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
@@ -81,6 +81,10 @@ impl Worker for PkcsWorker {
     fn authorities(&self) -> Vec<(CaName, CaCapabilities)> {
         let of = |(name, authority): (&CaName, &Authority)| authority.ca.as_ref().map(|ca| (name.clone(), ca.capabilities()));
         self.config.authorities.iter().filter_map(of).collect()
+    }
+
+    fn with_authorities(&self, replace: ReplaceCa<'_>) -> Arc<dyn Worker> {
+        Arc::new(Self::new(self.config.with_authorities(replace)))
     }
 
     fn accept(&self, _context: &Context, item: QueueItem) -> Accepted {

@@ -9,7 +9,7 @@ use super::step::{Action, Answer, Phase, Verdict};
 use crate::crypto::{CryptoProvider, SlotName, UnwrapError, UnwrapRequest, unwrap_now};
 use crate::event::EventId;
 use crate::flow::credential::Credential;
-use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Step, Task, Worker};
+use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, ReplaceCa, Step, Task, Worker};
 use crate::ids::CaName;
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
@@ -68,6 +68,10 @@ impl Worker for RecryptWorker {
 
     fn credentials(&self) -> Vec<Credential> {
         self.config.credentials()
+    }
+
+    fn with_authorities(&self, _: ReplaceCa<'_>) -> Arc<dyn Worker> {
+        Arc::new(Self { config: Arc::clone(&self.config) })
     }
 
     fn accept(&self, _context: &Context, item: QueueItem) -> Accepted {

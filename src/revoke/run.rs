@@ -9,7 +9,7 @@ use super::config::{Authority, IssuerlessRequests, RevokeConfig};
 use super::step::{self, Answer, Route, Search};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::EventId;
-use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Step, Task, Worker};
+use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, ReplaceCa, Step, Task, Worker};
 use crate::ids::{CaName, SerialNumber};
 use crate::ports::{
     CaCapabilities, Failure, KnownCertificate, LookupAnswer, LookupRequest, Outcome, Payload, PortError, QueueItem, RevocationError,
@@ -65,6 +65,14 @@ impl Worker for RevokeWorker {
 
     fn authorities(&self) -> Vec<(CaName, CaCapabilities)> {
         self.config.authorities.iter().map(|authority| (authority.name.clone(), authority.ca.capabilities())).collect()
+    }
+
+    fn with_authorities(&self, replace: ReplaceCa<'_>) -> Arc<dyn Worker> {
+        let mut config = RevokeConfig::clone(&self.config);
+        for authority in &mut config.authorities {
+            authority.ca = replace(&authority.name, Arc::clone(&authority.ca));
+        }
+        Arc::new(Self::new(config))
     }
 
     fn accept(&self, _: &Context, item: QueueItem) -> Accepted {

@@ -43,6 +43,12 @@ pub(super) fn cure(code: u32) -> Option<(PortErrorKind, &'static str)> {
     })
 }
 
+/// What cures the error of this code, as the errors of this room spell it: `AADSTS7000222`.
+#[cfg(feature = "doctor")]
+pub(crate) fn advice(code: &str) -> Option<&'static str> {
+    cure(code.strip_prefix("AADSTS")?.parse().ok()?).map(|(_, advice)| advice)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,8 @@ mod token;
 pub use builder::ClientCredentialsBuilder;
 pub use claims::TokenClaims;
 pub use client_credentials::ClientCredentials;
+#[cfg(feature = "doctor")]
+pub(crate) use codes::advice;
 pub use credential::Credential;
 pub use expiry::{credential_seconds_left, credential_warning};
 pub use secret_source::SecretSource;

@@ -18,6 +18,8 @@ use async_trait::async_trait;
 
 pub(crate) use address::{base_url, is_path_segment, is_within};
 pub use build_error::ClientBuildError;
+#[cfg(feature = "doctor")]
+pub(crate) use client::tls_config;
 pub use client::{ClientCertificate, HttpClient, HttpClientBuilder, Proxy, ProxySetting, TrustAnchors};
 pub(crate) use deadline::Deadline;
 pub use error::{HttpError, HttpErrorKind};

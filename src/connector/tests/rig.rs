@@ -14,7 +14,7 @@ use crate::adapters::{InMemoryQueue, RecordingSink, VirtualRuntime, VolatileJour
 use crate::connector::{Connector, ConnectorBuilder, QueueSettings};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::EventId;
-use crate::flow::{Accepted, Context, Finding, FlowEvents, FlowSpec, Job, Step, Task, Worker};
+use crate::flow::{Accepted, Context, Finding, FlowEvents, FlowSpec, Job, ReplaceCa, Step, Task, Worker};
 use crate::ids::{CaName, RequestId, SerialNumber, Thumbprint};
 use crate::ports::{Failure, IntuneQueue, Journal, Outcome, Payload, PkcsRequest, PkcsResult, QueueItem, RequestMeta, RowState, Runtime};
 use crate::retry::{ErrorClass, Retry};
@@ -72,6 +72,10 @@ impl Worker for ToyWorker {
     }
     fn findings(&self, _: &CryptoProvider) -> Vec<Finding> {
         Vec::new()
+    }
+    fn with_authorities(&self, _: ReplaceCa<'_>) -> Arc<dyn Worker> {
+        let (ledger, journal) = (Arc::clone(&self.ledger), Arc::clone(&self.journal));
+        Arc::new(Self { flow: self.flow, ledger, journal, mark: self.mark, slots: self.slots.clone() })
     }
     fn accept(&self, _: &Context, item: QueueItem) -> Accepted {
         let Payload::Pkcs(request) = item.payload else {

@@ -29,9 +29,10 @@ pub(super) fn explain(error: &reqwest::Error, host: &str, through_proxy: bool) -
 }
 
 fn tls_advice(error: &str) -> &'static str {
+    // rustls says a name in Debug form, or a sentence with the times.
     if error.contains("UnknownIssuer") || error.contains("BadSignature") {
         "if a proxy opens TLS here, add its root by `TrustAnchors::SystemAnd`"
-    } else if error.contains("Expired") || error.contains("NotValidYet") {
+    } else if ["Expired", "NotValidYet", "certificate expired", "certificate not valid yet"].iter().any(|words| error.contains(words)) {
         "check the clock of this machine, and the server's certificate"
     } else {
         "TLS 1.2 at least and a certificate for this name are needed"

@@ -20,6 +20,9 @@ use url::Url;
 use super::{ClientBuildError, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, HttpTransport};
 use crate::flow::Finding;
 use crate::secret::SecretBytes;
+#[cfg(feature = "doctor")]
+pub(crate) use tls::trusting as tls_config;
+
 pub use settings::{ClientCertificate, HttpClientBuilder, Proxy, ProxySetting, TrustAnchors};
 
 /// Sends requests over TCP and TLS (rustls over *ring*, version 1.2 and up; the server's certificate is always verified).

@@ -49,6 +49,16 @@ impl Proxy {
         Self { url: url.into(), credentials: None }
     }
 
+    #[cfg(feature = "doctor")]
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    #[cfg(feature = "doctor")]
+    pub(crate) fn credentials(&self) -> Option<(&str, &Password)> {
+        self.credentials.as_ref().map(|(user, password)| (user.as_str(), password))
+    }
+
     /// Sets user and password, sent by the scheme Basic.
     #[must_use]
     pub fn with_credentials(mut self, user: impl Into<String>, password: Password) -> Self {

@@ -10,6 +10,12 @@ use rustls_platform_verifier::Verifier;
 use super::settings::{ClientCertificate, TrustAnchors};
 use crate::flow::Finding;
 
+/// The configuration without a client certificate, for a handshake alone.
+#[cfg(feature = "doctor")]
+pub(crate) fn trusting(trust: &TrustAnchors) -> Result<ClientConfig, String> {
+    config(trust, None).map_err(|finding| finding.to_string())
+}
+
 /// The configuration, or what is wrong.
 pub(super) fn config(trust: &TrustAnchors, client: Option<ClientCertificate>) -> Result<ClientConfig, Finding> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());

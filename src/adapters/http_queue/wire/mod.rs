@@ -11,19 +11,18 @@ mod result;
 mod tests;
 
 #[cfg(feature = "sim")]
+pub(crate) use json::Object;
+#[cfg(feature = "sim")]
 pub(crate) use json::read_time;
 pub(crate) use json::{Problem, write_time};
 #[cfg(feature = "sim")]
+pub(crate) use messages::{BATCH_OVERHEAD, Complete, is_guid, read_health, write_answers, write_capabilities, write_error, write_lost};
 pub(crate) use messages::{
-    BATCH_OVERHEAD, Complete, is_guid, read_health, write_answers, write_batch, write_capabilities, write_error, write_lost,
+    ExtendLease, LEAST_BYTES, MAX_BATCH, Receive, read_answers, read_batch, read_capabilities, read_error, read_lost, write_batch,
+    write_complete, write_health,
 };
-pub(crate) use messages::{
-    ExtendLease, LEAST_BYTES, MAX_BATCH, Receive, read_answers, read_batch, read_capabilities, read_error, read_lost, write_complete,
-    write_health,
-};
-#[cfg(feature = "sim")]
 pub(crate) use {
-    json::{Document, Object},
+    json::Document,
     request::{read_item_strictly, write_item},
 };
 
