@@ -1,18 +1,20 @@
 //! The connector warns of its own certificates before they end, and tells when a new one is in place.
 #![cfg(all(feature = "pkcs", feature = "scep", feature = "ring", feature = "aws-lc-rs"))]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use intune_connector::adapters::{
-    DangerousStaticChallenge, InMemoryQueue, LocalCa, NoNotification, RecordingSink, StdRuntime, VolatileJournal,
+    DangerousStaticChallenge, InMemoryQueue, LocalCa, NoNotification, RecordingSink, StdRuntime, VirtualRuntime, VolatileJournal,
 };
 use intune_connector::connector::Connector;
 use intune_connector::crypto::{CryptoProvider, DecryptionKey, SigningKey};
 use intune_connector::event::EventId;
+use intune_connector::health::HealthConfig;
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::name::Name;
 use intune_connector::policy::{IssuancePolicy, RecipientPolicy};
+use intune_connector::ports::Runtime as _;
 use intune_connector::recrypt::{RecryptConfig, RecryptKey};
 use intune_connector::scep::{RegistrationAuthority, Service};
 use intune_connector::secret::Password;
@@ -70,6 +72,40 @@ fn a_recrypt_certificate_is_warned_of_once_a_day_and_its_successor_is_announced(
     assert_eq!(sink.count(EventId::CertificateRenewed), 1);
     runtime.block_on(connector.run_once());
     assert_eq!(sink.count(EventId::CredentialExpiring), 1);
+}
+
+#[test]
+fn what_an_adapter_works_with_is_warned_of_in_events_health_messages_and_a_metric() {
+    let provider = CryptoProvider::ring_and_aws_lc_rs();
+    let start = Timestamp::from_secs(1_800_000_000);
+    let (runtime, sink, queue) = (VirtualRuntime::new(start), Arc::new(RecordingSink::new()), Arc::new(InMemoryQueue::new()));
+    let ends = Arc::new(Mutex::new(start.saturating_add(31 * DAY)));
+    let watched = Arc::clone(&ends);
+    let connector = Connector::builder(provider, Arc::new(VolatileJournal::new()))
+        .tenant("contoso.example".parse().unwrap())
+        .instance("one".parse().unwrap())
+        .runtime(Arc::new(runtime.clone()))
+        .sink(sink.clone())
+        .health(HealthConfig::new(queue.clone()).with_interval(DAY))
+        .watch_credential("Entra client secret", move || Some(*watched.lock().unwrap()))
+        .watch_credential("of unknown end", || None)
+        .watch_credential("broken", || panic!("planted"))
+        .build()
+        .unwrap();
+    runtime.block_on(connector.run_until(runtime.sleep(Duration::from_secs(60)))).unwrap();
+    assert_eq!(sink.count(EventId::CredentialExpiring), 0, "31 days before its end");
+    runtime.block_on(connector.run_until(runtime.sleep(3 * DAY))).unwrap();
+    assert_eq!(sink.count(EventId::CredentialExpiring), 3, "each day from 30 days before");
+    let messages = queue.health_messages();
+    assert!(messages[0].findings.is_empty());
+    assert_eq!(messages[2].findings, ["Entra client secret: It ends at 2027-02-15T08:00:00.000Z, in 29 days: renew it."]);
+    let metric = connector.handle().credentials();
+    assert_eq!(metric, [("Entra client secret".to_owned(), *ends.lock().unwrap())].into());
+    assert_eq!(messages[2].credentials, metric);
+
+    *ends.lock().unwrap() = start.saturating_add(400 * DAY);
+    runtime.block_on(connector.run_until(runtime.sleep(2 * DAY))).unwrap();
+    assert_eq!(sink.count(EventId::CredentialExpiring), 3, "it was renewed");
 }
 
 #[test]

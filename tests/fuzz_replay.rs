@@ -3,6 +3,10 @@
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
+#[cfg(all(feature = "sim", feature = "ring"))]
+#[path = "../fuzz/open_queue.rs"]
+mod open_queue;
+
 use std::path::Path;
 
 /// Mutations of each seed; hours of real fuzzing are elsewhere.
@@ -10,7 +14,11 @@ const MUTATIONS: u64 = 200;
 
 #[test]
 fn seeds_and_their_mutations_end_in_a_result_or_an_error() {
-    for (name, target) in targets::ALL {
+    #[cfg(all(feature = "sim", feature = "ring"))]
+    let more: &[(&str, targets::Target)] = &[("open_queue", open_queue::open_queue)];
+    #[cfg(not(all(feature = "sim", feature = "ring")))]
+    let more: &[(&str, targets::Target)] = &[];
+    for (name, target) in targets::ALL.iter().chain(more) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
         let mut seeds = 0;
         for entry in std::fs::read_dir(&folder).expect("every target has a folder of seeds") {

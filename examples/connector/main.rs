@@ -6,6 +6,8 @@
 
 mod device;
 mod judge;
+#[cfg(all(feature = "intune", feature = "scep-http", feature = "sqlite", feature = "event-log", feature = "tokio"))]
+mod live;
 mod report;
 mod scep;
 mod tenant;

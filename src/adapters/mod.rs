@@ -9,6 +9,10 @@ mod event_log;
 #[cfg(feature = "graph")]
 pub mod graph;
 #[cfg(feature = "_online")]
+#[cfg_attr(
+    not(all(feature = "intune", feature = "graph")),
+    allow(dead_code, unused_imports, reason = "each feature uses its part of what all share")
+)]
 pub mod http;
 #[cfg(feature = "http-queue")]
 pub mod http_queue;
@@ -33,9 +37,9 @@ pub use event_log::JsonLinesSink;
 pub use journal::{JournalOpenError, JournalOpenErrorKind, PowerCut, SqliteJournal, SqliteJournalOptions};
 pub use local_ca::{LedgerEntry, LocalCa, LocalCaError, LocalCaFault, LocalCaFaults, Repeats};
 pub use memory::{InMemoryQueue, InMemoryRegistrationAuthorities, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
-pub use runtime::StdRuntime;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioRuntime;
+pub use runtime::{Stalled, StdRuntime, VirtualRuntime};
 #[cfg(feature = "scep-http")]
 pub use scep_http::{
     ForwardingHeader, IpPrefix, IpPrefixError, PeerAddr, RateLimit, ScepHttp, ScepHttpBody, ScepHttpRefusals, ScepTask, TrustedProxies,

@@ -10,14 +10,17 @@ use super::engine::RunState;
 use super::handle::Control;
 use super::inner::{Inner, Known, Options};
 use crate::crypto::{CryptoProvider, SlotName};
-use crate::event::{Event, EventId};
+use crate::event::{Event, EventId, printable};
+use crate::flow::credential::WatchedCredential;
 use crate::flow::seal::Sealer;
 use crate::flow::{Context, Finding, FlowSpec, module_findings};
 use crate::health::{CountingSink, HealthConfig};
 use crate::ids::{InstanceId, TenantId};
 use crate::limits::Limits;
 use crate::ports::{EventSink, Journal, Runtime};
+use crate::secret::SecretBytes;
 use crate::terms::Flow;
+use crate::time::Timestamp;
 
 /// Slots that the engine itself needs: random for jitter and nonces, digest for idempotency keys, AEAD for sealed rows.
 const OWN_SLOTS: [SlotName; 3] = [SlotName::Random, SlotName::Digest, SlotName::Aead];
@@ -68,8 +71,10 @@ pub struct ConnectorBuilder {
     limits: Limits,
     flows: Vec<FlowSpec>,
     health: Option<HealthConfig>,
+    watched: Vec<WatchedCredential>,
     fips: Fips,
     durable: bool,
+    sealing_key: Option<SecretBytes>,
     options: Options,
 }
 
@@ -96,8 +101,10 @@ impl ConnectorBuilder {
             limits: Limits::default(),
             flows: Vec::new(),
             health: None,
+            watched: Vec::new(),
             fips: Fips::NotAsked,
             durable: false,
+            sealing_key: None,
             options: Options {
                 ca_concurrency: 8,
                 drain_timeout: Duration::from_secs(30),
@@ -192,6 +199,14 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Watches when a credential of an adapter ends, such as a client secret: from 30 days before, each day event 4 warns of it, and health
+    /// messages say so. `expires` is asked often and must answer at once; it answers `None` where the end is not known.
+    #[must_use]
+    pub fn watch_credential(mut self, name: impl Into<String>, expires: impl Fn() -> Option<Timestamp> + Send + Sync + 'static) -> Self {
+        self.watched.push(WatchedCredential { name: printable(&name.into()), expires: Arc::new(expires) });
+        self
+    }
+
     /// Sets how many requests of all flows are worked on at a time for one CA. Default 8.
     #[must_use]
     pub fn ca_concurrency(mut self, requests: usize) -> Self {
@@ -238,6 +253,16 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Seals what the journal keeps with this key of 32 bytes, which must survive the process and be kept apart from the journal.
+    ///
+    /// Without it a fresh key is drawn: results that were made but not uploaded when the process ended cannot be read any more, and the CA is
+    /// asked again.
+    #[must_use]
+    pub fn sealing_key(mut self, key: SecretBytes) -> Self {
+        self.sealing_key = Some(key);
+        self
+    }
+
     /// Checks everything and builds.
     ///
     /// # Errors
@@ -245,7 +270,10 @@ impl ConnectorBuilder {
     pub fn build(self) -> Result<Connector, BuildError> {
         let mut findings = self.findings();
         let provider = Arc::new(self.provider);
-        let sealer = Sealer::random(Arc::clone(&provider));
+        let sealer = match self.sealing_key {
+            Some(key) => Sealer::new(Arc::clone(&provider), key),
+            None => Sealer::random(Arc::clone(&provider)),
+        };
         if let (Err(error), true) = (&sealer, findings.is_empty()) {
             findings.push(Finding::new("provider.random", error.to_string(), "use another crypto provider"));
         }
@@ -263,6 +291,7 @@ impl ConnectorBuilder {
             sealer,
             options: self.options,
             health: self.health,
+            watched: self.watched,
             counts,
             control: Control::new(self.flows),
             known: Mutex::new(Known::new()),
@@ -293,6 +322,12 @@ impl ConnectorBuilder {
             "journal",
             "it is lost with the process, but `require_durable` was called",
             "use a durable journal",
+        );
+        check(
+            self.sealing_key.as_ref().is_some_and(|key| key.len() != 32),
+            "sealing_key",
+            "it is not 32 bytes long",
+            "give 32 random bytes that are kept apart from the journal",
         );
         let mut seen: BTreeSet<Flow> = BTreeSet::new();
         for spec in &self.flows {

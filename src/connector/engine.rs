@@ -361,6 +361,12 @@ impl<'a> Run<'a> {
             let mut message = HealthMessage::new(context.tenant.clone(), context.instance.clone(), inner.now());
             message.flows = inner.control.flows().iter().map(|(flow, control)| (*flow, control.counters)).collect();
             message.events = inner.counts.take();
+            for credential in inner.credentials() {
+                if let Some(warning) = credential.warning(message.at) {
+                    message.findings.push(format!("{}: {warning}", credential.name));
+                }
+                message.credentials.insert(credential.name, credential.not_after);
+            }
             self.busy += usize::from(self.kind == Kind::Once);
             self.running.push(Box::pin(async move {
                 health::send(context, config, message).await;
@@ -370,8 +376,9 @@ impl<'a> Run<'a> {
         if self.state.next_credential_check.is_none_or(|next| next <= now) {
             self.state.next_credential_check = Some(now.saturating_add(CHECK_INTERVAL));
             for (flow, control) in inner.control.flows().iter() {
-                inner.context.warn_of_expiry(*flow, &control.spec.worker.credentials(), inner.now());
+                inner.context.warn_of_expiry(Some(*flow), &control.spec.worker.credentials(), inner.now());
             }
+            inner.context.warn_of_expiry(None, &inner.watched_credentials(), inner.now());
         }
         if self.state.next_prune.is_none_or(|next| next <= now) {
             let pause = (inner.options.retention / 24).clamp(Duration::from_secs(1), Duration::from_secs(3_600));

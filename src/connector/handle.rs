@@ -15,6 +15,7 @@ use crate::event::EventId;
 use crate::flow::{Finding, FlowSpec};
 use crate::ports::FlowCounters;
 use crate::terms::Flow;
+use crate::time::Timestamp;
 
 /// What a flow does at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -210,5 +211,12 @@ impl Handle {
             (*flow, FlowStatus { mode: control.mode, held, working, results, counters: control.counters })
         });
         status.collect()
+    }
+
+    /// When each credential ends that the connector works with, by its name: the flows' certificates, and what
+    /// [`watch_credential`](super::ConnectorBuilder::watch_credential) was told of. For a metric such as "days left".
+    #[must_use]
+    pub fn credentials(&self) -> BTreeMap<String, Timestamp> {
+        self.inner.credentials().into_iter().map(|credential| (credential.name, credential.not_after)).collect()
     }
 }

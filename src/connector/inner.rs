@@ -17,6 +17,7 @@ use super::handle::Control;
 use super::schedule;
 use super::stored;
 use crate::event::EventId;
+use crate::flow::credential::{Credential, WatchedCredential};
 use crate::flow::seal::Sealer;
 use crate::flow::{Context, EventScope, FlowEvents, FlowSpec, Job, QueueSettings, Task};
 use crate::health::HealthConfig;
@@ -45,6 +46,7 @@ pub(super) struct Inner {
     pub(super) sealer: Sealer,
     pub(super) options: Options,
     pub(super) health: Option<HealthConfig>,
+    pub(super) watched: Vec<WatchedCredential>,
     pub(super) counts: Arc<crate::health::CountingSink>,
     pub(super) control: Control,
     pub(super) known: Mutex<Known>,
@@ -52,6 +54,20 @@ pub(super) struct Inner {
     /// What is in hand between two runs; locked while one runs.
     pub(super) state: futures_util::lock::Mutex<RunState>,
     pub(super) built: Timestamp,
+}
+
+impl Inner {
+    /// What adapters work with, as far as its end is known.
+    pub(super) fn watched_credentials(&self) -> Vec<Credential> {
+        self.watched.iter().filter_map(WatchedCredential::now).collect()
+    }
+
+    /// All credentials, the flows' too.
+    pub(super) fn credentials(&self) -> Vec<Credential> {
+        let mut credentials = self.watched_credentials();
+        credentials.extend(self.control.flows().values().flat_map(|control| control.spec.worker.credentials()));
+        credentials
+    }
 }
 
 /// What was seen lately, bounded.

@@ -18,21 +18,6 @@ const CLASSES: [ErrorClass; 8] = [
     ErrorClass::Internal,
 ];
 
-const REVOCATION_ERRORS: [RevocationError; 12] = [
-    RevocationError::NonRetryableServiceException,
-    RevocationError::DataSerializationError,
-    RevocationError::ParameterDataInvalidError,
-    RevocationError::CryptographyError,
-    RevocationError::CertificateNotFoundError,
-    RevocationError::ConflictError,
-    RevocationError::NotSupportedError,
-    RevocationError::PayloadTooLargeError,
-    RevocationError::RetryableServiceException,
-    RevocationError::ServiceUnavailableException,
-    RevocationError::ServiceTooBusyException,
-    RevocationError::AuthenticationException,
-];
-
 #[derive(Default)]
 struct Writer(Vec<u8>);
 
@@ -141,7 +126,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Outcome> {
             let code = u16::from_be_bytes(r.bytes()?.try_into().ok()?);
             let error = match code {
                 0 => None,
-                _ => Some(REVOCATION_ERRORS.into_iter().find(|error| error.code() == code)?),
+                _ => Some(RevocationError::ALL.into_iter().find(|error| error.code() == code)?),
             };
             let mut result = RevokeResult::succeeded(None);
             result.error = error;

@@ -1,6 +1,8 @@
 //! Certificates that the connector itself works with, and the warning before they end.
 
+use core::fmt::{self, Debug};
 use core::time::Duration;
+use std::sync::Arc;
 
 use super::{Context, EventScope};
 use crate::event::EventId;
@@ -20,6 +22,42 @@ pub(crate) struct Credential {
     pub(crate) not_after: Timestamp,
 }
 
+impl Credential {
+    /// What an operator shall do about it, within the time of notice.
+    pub(crate) fn warning(&self, now: Timestamp) -> Option<String> {
+        let left = self.not_after.since(now).as_secs() / 86_400;
+        if self.not_after <= now {
+            Some(format!("It ended at {}: renew it now.", self.not_after))
+        } else if self.not_after <= now.saturating_add(NOTICE) {
+            Some(format!("It ends at {}, in {left} days: renew it.", self.not_after))
+        } else {
+            None
+        }
+    }
+}
+
+/// A credential that belongs to an adapter, and may be renewed while the connector runs.
+#[derive(Clone)]
+pub(crate) struct WatchedCredential {
+    pub(crate) name: String,
+    pub(crate) expires: Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>,
+}
+
+impl WatchedCredential {
+    /// As it is now; absent when its end is not known.
+    pub(crate) fn now(&self) -> Option<Credential> {
+        // It is the embedder's code; without an answer there is nothing to warn of.
+        let expires = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.expires)())).ok().flatten();
+        expires.map(|not_after| Credential { name: self.name.clone(), not_after })
+    }
+}
+
+impl Debug for WatchedCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WatchedCredential").field(&self.name).finish()
+    }
+}
+
 /// The day of a time, by which a repeat of a day's warning is known.
 pub(crate) fn day(now: Timestamp) -> i64 {
     now.as_secs().div_euclid(86_400)
@@ -27,19 +65,12 @@ pub(crate) fn day(now: Timestamp) -> i64 {
 
 impl Context {
     /// Raises an event for each credential that ends within 30 days, or has ended.
-    pub(crate) fn warn_of_expiry(&self, flow: Flow, credentials: &[Credential], now: Timestamp) {
-        for credential in credentials.iter().filter(|credential| credential.not_after <= now.saturating_add(NOTICE)) {
+    pub(crate) fn warn_of_expiry(&self, flow: Option<Flow>, credentials: &[Credential], now: Timestamp) {
+        for credential in credentials {
+            let Some(text) = credential.warning(now) else { continue };
             let delivery = u32::try_from(day(now)).unwrap_or(0);
-            let scope = EventScope { flow: Some(flow), name: &credential.name, delivery, attempt: 0 };
-            self.emit(EventId::CredentialExpiring, scope, |event| {
-                let left = credential.not_after.since(now).as_secs() / 86_400;
-                let text = if credential.not_after <= now {
-                    format!("It ended at {}: renew it now.", credential.not_after)
-                } else {
-                    format!("It ends at {}, in {left} days: renew it.", credential.not_after)
-                };
-                event.with_message(&text).with_detail("credential", &credential.name)
-            });
+            let scope = EventScope { flow, name: &credential.name, delivery, attempt: 0 };
+            self.emit(EventId::CredentialExpiring, scope, |event| event.with_message(&text).with_detail("credential", &credential.name));
         }
     }
 }

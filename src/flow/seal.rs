@@ -75,6 +75,7 @@ fn bound_to(row: RowKey) -> Vec<u8> {
         RowKind::Health => b"health",
         RowKind::CoolDown => b"cool-down",
         RowKind::Orphan => b"orphan",
+        RowKind::Revocation => b"revocation",
     };
     [kind, &[0], row.key.as_bytes()].concat()
 }

@@ -106,6 +106,12 @@ impl PortError {
         self.effect
     }
 
+    /// The message alone, as it was given.
+    #[cfg_attr(not(feature = "_online"), allow(dead_code, reason = "the online adapters hand errors on"))]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The other side's code.
     #[must_use]
     pub fn code(&self) -> Option<&str> {

@@ -40,6 +40,8 @@ pub enum RowKind {
     CoolDown,
     /// A certificate to be revoked since it was never delivered.
     Orphan,
+    /// A revocation request as Intune gave it out, until its result is accepted.
+    Revocation,
 }
 
 /// Identifies a row.

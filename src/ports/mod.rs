@@ -28,7 +28,7 @@ pub use keys::{DecryptionKeys, ImportKeyName};
 pub use queue::{
     Batch, CompleteAnswer, CompleteRequest, ExtendLeaseRequest, Failure, FlowCounters, HealthMessage, ImportPayload, ImportRequest,
     ImportResult, IntuneQueue, Outcome, Payload, PkcsRequest, PkcsResult, QueueCapabilities, QueueItem, ReceiveRequest, RecryptRequest,
-    RecryptResult, RequestMeta, ResultItem, RevocationError, RevokeRequest, RevokeResult,
+    RecryptResult, RequestMeta, ResultItem, RevocationError, RevokeRequest, RevokeResult, UnknownRevocationError,
 };
 pub use registration_authority::{RegistrationAuthority, RegistrationAuthorityStore, RegistrationKey, RegistrationKeys};
 pub use runtime::{Busy, Runtime};

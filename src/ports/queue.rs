@@ -1,6 +1,7 @@
 //! Intune's queue.
 
 use core::fmt::Debug;
+use core::str::FromStr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
@@ -374,7 +375,59 @@ pub enum RevocationError {
     AuthenticationException,
 }
 
+/// That is no error of the revocation API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is neither the name nor the number of an error of the revocation API (`None` and `0` are its success)")]
+pub struct UnknownRevocationError;
+
+impl FromStr for RevocationError {
+    type Err = UnknownRevocationError;
+
+    /// From the name in any case, or the number: clients write either.
+    fn from_str(text: &str) -> Result<Self, UnknownRevocationError> {
+        let text = text.trim();
+        let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        let is_meant = |error: &Self| error.name().eq_ignore_ascii_case(text) || number == Some(error.code());
+        Self::ALL.into_iter().find(is_meant).ok_or(UnknownRevocationError)
+    }
+}
+
 impl RevocationError {
+    /// Every error.
+    pub const ALL: [Self; 12] = [
+        Self::NonRetryableServiceException,
+        Self::DataSerializationError,
+        Self::ParameterDataInvalidError,
+        Self::CryptographyError,
+        Self::CertificateNotFoundError,
+        Self::ConflictError,
+        Self::NotSupportedError,
+        Self::PayloadTooLargeError,
+        Self::RetryableServiceException,
+        Self::ServiceUnavailableException,
+        Self::ServiceTooBusyException,
+        Self::AuthenticationException,
+    ];
+
+    /// The name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NonRetryableServiceException => "NonRetryableServiceException",
+            Self::DataSerializationError => "DataSerializationError",
+            Self::ParameterDataInvalidError => "ParameterDataInvalidError",
+            Self::CryptographyError => "CryptographyError",
+            Self::CertificateNotFoundError => "CertificateNotFoundError",
+            Self::ConflictError => "ConflictError",
+            Self::NotSupportedError => "NotSupportedError",
+            Self::PayloadTooLargeError => "PayloadTooLargeError",
+            Self::RetryableServiceException => "RetryableServiceException",
+            Self::ServiceUnavailableException => "ServiceUnavailableException",
+            Self::ServiceTooBusyException => "ServiceTooBusyException",
+            Self::AuthenticationException => "AuthenticationException",
+        }
+    }
+
     /// The number.
     #[must_use]
     pub const fn code(self) -> u16 {
@@ -600,6 +653,9 @@ pub struct HealthMessage {
     pub events: BTreeMap<u16, u64>,
     /// What an operator should look at, in sentences.
     pub findings: Vec<String>,
+    /// When each credential ends that the connector works with, by its name.
+    #[serde(default)]
+    pub credentials: BTreeMap<String, Timestamp>,
 }
 
 impl HealthMessage {
@@ -614,6 +670,7 @@ impl HealthMessage {
             flows: BTreeMap::new(),
             events: BTreeMap::new(),
             findings: Vec::new(),
+            credentials: BTreeMap::new(),
         }
     }
 }
@@ -655,5 +712,25 @@ pub trait IntuneQueue: Debug + Send + Sync {
     async fn report_health(&self, message: HealthMessage) -> Result<(), PortError> {
         let _ = message;
         Err(PortError::unsupported("this queue takes no health messages"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revocation_errors_are_read_by_name_and_by_number() {
+        for error in RevocationError::ALL {
+            assert_eq!(error.name(), format!("{error:?}"));
+            for text in
+                [error.name().to_owned(), error.name().to_ascii_lowercase(), error.code().to_string(), format!(" {} ", error.code())]
+            {
+                assert_eq!(text.parse(), Ok(error), "{text}");
+            }
+        }
+        for text in ["", "None", "0", "4008", "4099", "4104", "+4005", "-4005", "4005.0", "0x0fa5", "99999999999", "Conflict"] {
+            assert_eq!(text.parse::<RevocationError>(), Err(UnknownRevocationError), "{text}");
+        }
     }
 }

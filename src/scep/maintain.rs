@@ -100,7 +100,7 @@ impl Inner {
         if authority.decryption.der() != authority.signing.der() {
             credentials.push(credential("RA decryption certificate", &authority.decryption));
         }
-        self.context.warn_of_expiry(Flow::Scep, &credentials, now);
+        self.context.warn_of_expiry(Some(Flow::Scep), &credentials, now);
     }
 
     pub(super) fn soon(&self) -> Timestamp {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::actions::ScepAction;
 use super::revocation_actions::RevocationAction;
+use crate::adapters::entra::{ClientCredentials, ClientCredentialsBuilder, Credential};
 
 /// Hosts, scopes, paths and versions of one cloud (facts A.2, A.3, A.5, A.10, B.1).
 ///
@@ -97,6 +98,14 @@ impl Cloud {
             host_suffixes: BTreeSet::from(["manage.microsoftonline.cn".to_owned()]),
             ..Self::global()
         }
+    }
+
+    /// Starts a source of tokens at this cloud's authority, for [`IntuneOnline`](super::IntuneOnline).
+    #[must_use]
+    pub fn tokens(&self, tenant: impl Into<String>, client_id: impl Into<String>, credential: Credential) -> ClientCredentialsBuilder {
+        ClientCredentials::builder(tenant, client_id, credential)
+            .authority(&self.authority)
+            .dangerous_plain_http_on_loopback(self.dangerous_plain_http_on_loopback)
     }
 }
 

@@ -18,6 +18,18 @@ pub enum RevocationAction {
     UploadRevocationResults,
 }
 
+impl RevocationAction {
+    /// The longest body of an answer, in bytes; read no more than this and one. A download can hold 500 requests with contexts of some
+    /// kilobytes.
+    #[must_use]
+    pub const fn max_answer(self) -> usize {
+        match self {
+            Self::DownloadRevocationRequests => 4 << 20,
+            Self::UploadRevocationResults => HttpAnswer::MAX_BODY,
+        }
+    }
+}
+
 impl fmt::Display for RevocationAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -47,7 +59,8 @@ impl<'a> RevocationCall<'a> {
 
 /// Posts calls to the tenant's revocation service.
 ///
-/// The same duties as [`ScepActions`](super::ScepActions), with one more: a download is never posted twice in one call once any of it was sent.
+/// The same duties as [`ScepActions`](super::ScepActions), with two more: a download is never posted twice in one call once any of it was sent,
+/// and answers may be as long as [`RevocationAction::max_answer`].
 #[async_trait]
 pub trait RevocationActions: Debug + Send + Sync {
     /// Posts a body and gives the answer, also when its status is an error: the caller reads statuses.

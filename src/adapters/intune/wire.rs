@@ -131,7 +131,7 @@ fn transaction_id(id: &TransactionId) -> Cow<'_, str> {
 }
 
 /// As much of the text as the service takes, whole characters.
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     let mut units = 0;
     let end = text.char_indices().find(|(_, character)| {
         units += character.len_utf16();
@@ -163,7 +163,7 @@ impl Serialize for Base64<'_> {
     }
 }
 
-fn body(value: &impl Serialize) -> Result<SecretBytes, PortError> {
+pub(super) fn body(value: &impl Serialize) -> Result<SecretBytes, PortError> {
     // The error's own text could quote what was written.
     let failed = |_: serde_json::Error| PortError::rejected("the call to Intune could not be written as JSON");
     let mut length = Length(0);

@@ -1,125 +1,25 @@
-//! The rig: a manual clock, a toy flow whose requests say in their subject what shall happen to them, and faulty ports.
+//! The rig: a virtual clock, a toy flow whose requests say in their subject what shall happen to them, and faulty ports.
 
 use core::future::Future;
-use core::pin::{Pin, pin};
-use core::task::{Context as TaskContext, Poll, Waker};
+use core::pin::Pin;
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Wake;
 
 use async_trait::async_trait;
 use rustls_pki_types::CertificateDer;
 
-use crate::adapters::{InMemoryQueue, RecordingSink, VolatileJournal};
+use crate::adapters::{InMemoryQueue, RecordingSink, VirtualRuntime, VolatileJournal};
 use crate::connector::{Connector, ConnectorBuilder, QueueSettings};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::EventId;
 use crate::flow::{Accepted, Context, Finding, FlowEvents, FlowSpec, Job, Step, Task, Worker};
 use crate::ids::{CaName, RequestId, SerialNumber, Thumbprint};
-use crate::ports::{
-    Busy, Failure, IntuneQueue, Journal, Outcome, Payload, PkcsRequest, PkcsResult, QueueItem, RequestMeta, RowState, Runtime,
-};
+use crate::ports::{Failure, IntuneQueue, Journal, Outcome, Payload, PkcsRequest, PkcsResult, QueueItem, RequestMeta, RowState, Runtime};
 use crate::retry::{ErrorClass, Retry};
 use crate::terms::Flow;
 use crate::time::Timestamp;
-
-/// A runtime whose time stands still until everything waits, and then jumps to the next timer.
-#[derive(Debug, Default)]
-pub(super) struct ManualRuntime {
-    state: Mutex<Clock>,
-}
-
-#[derive(Debug, Default)]
-struct Clock {
-    now: Duration,
-    next: u64,
-    sleepers: BTreeMap<(Duration, u64), Waker>,
-}
-
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-impl ManualRuntime {
-    pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        let flag = Arc::new(Flag(AtomicBool::new(true)));
-        let waker = Waker::from(Arc::clone(&flag));
-        let mut future = pin!(future);
-        for _ in 0..5_000_000 {
-            if flag.0.swap(false, Ordering::SeqCst) {
-                if let Poll::Ready(value) = future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
-                    return value;
-                }
-                continue;
-            }
-            let due = {
-                let mut clock = self.state.lock().unwrap();
-                let (first, _) = *clock.sleepers.keys().next().expect("everything waits, and no timer runs");
-                clock.now = clock.now.max(first);
-                let later = clock.sleepers.split_off(&(first, u64::MAX));
-                core::mem::replace(&mut clock.sleepers, later)
-            };
-            due.into_values().for_each(Waker::wake);
-        }
-        panic!("the future makes no progress");
-    }
-
-    pub(super) fn advance(&self, by: Duration) {
-        self.state.lock().unwrap().now += by;
-    }
-}
-
-struct ManualSleep {
-    runtime: Arc<ManualRuntime>,
-    until: Duration,
-    id: u64,
-}
-
-impl Future for ManualSleep {
-    type Output = ();
-    fn poll(self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<()> {
-        let mut clock = self.runtime.state.lock().unwrap();
-        if clock.now >= self.until {
-            return Poll::Ready(());
-        }
-        clock.sleepers.insert((self.until, self.id), context.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for ManualSleep {
-    fn drop(&mut self) {
-        self.runtime.state.lock().unwrap().sleepers.remove(&(self.until, self.id));
-    }
-}
-
-/// The runtime as the port sees it.
-#[derive(Debug, Clone)]
-pub(super) struct Manual(pub(super) Arc<ManualRuntime>);
-
-impl Runtime for Manual {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_secs(1_800_000_000).saturating_add(self.monotonic())
-    }
-    fn monotonic(&self) -> Duration {
-        self.0.state.lock().unwrap().now
-    }
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let mut clock = self.0.state.lock().unwrap();
-        clock.next += 1;
-        Box::pin(ManualSleep { runtime: Arc::clone(&self.0), until: clock.now.saturating_add(duration), id: clock.next })
-    }
-    fn offload(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), Busy> {
-        job();
-        Ok(())
-    }
-}
 
 /// What the toy flow saw.
 #[derive(Debug, Default)]
@@ -302,7 +202,7 @@ impl ToyTask {
 /// Everything that a scenario needs.
 #[derive(Debug)]
 pub(super) struct Rig {
-    pub(super) runtime: Arc<ManualRuntime>,
+    pub(super) runtime: VirtualRuntime,
     pub(super) queue: Arc<InMemoryQueue>,
     pub(super) sink: Arc<RecordingSink>,
     pub(super) journal: Arc<VolatileJournal>,
@@ -326,7 +226,7 @@ pub(super) fn item(request: &str, script: &str) -> QueueItem {
 impl Rig {
     pub(super) fn new() -> Self {
         Self {
-            runtime: Arc::default(),
+            runtime: VirtualRuntime::new(Timestamp::from_secs(1_800_000_000)),
             queue: Arc::new(InMemoryQueue::new()),
             sink: Arc::new(RecordingSink::new()),
             journal: Arc::new(VolatileJournal::new()),
@@ -356,7 +256,7 @@ impl Rig {
             .tenant("tenant".parse().unwrap())
             .instance("one".parse().unwrap())
             .sink(Arc::clone(&self.sink) as _)
-            .runtime(Arc::new(Manual(Arc::clone(&self.runtime))))
+            .runtime(Arc::new(self.runtime.clone()))
     }
 
     pub(super) fn connector(&self, settings: QueueSettings) -> Connector {
@@ -364,12 +264,16 @@ impl Rig {
     }
 
     pub(super) fn sleep(&self, seconds: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Manual(Arc::clone(&self.runtime)).sleep(Duration::from_secs(seconds))
+        self.runtime.sleep(Duration::from_secs(seconds))
+    }
+
+    pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future).unwrap()
     }
 
     /// Runs for so many seconds of the manual clock, then stops and drains.
     pub(super) fn run_for(&self, connector: &Connector, seconds: u64) -> crate::connector::Summary {
-        self.runtime.block_on(connector.run_until(self.sleep(seconds)))
+        self.block_on(connector.run_until(self.sleep(seconds)))
     }
 
     pub(super) fn codes_of(&self, request: &str) -> Vec<u16> {

@@ -236,7 +236,7 @@ fn a_stop_takes_no_more_work_and_drains_within_its_time() {
             rig.queue.push(item(&format!("after{number}"), "ok"));
         }
     };
-    let summary = rig.runtime.block_on(connector.run_until(stop));
+    let summary = rig.block_on(connector.run_until(stop));
     assert_eq!((rig.queue.accepted().len(), summary.left), (8, 1));
     assert_eq!(rig.queue.waiting(), 5, "nothing was taken after the stop");
     assert_eq!(rig.ledger.busy.load(Ordering::SeqCst), 0, "nothing of ours runs");
@@ -302,7 +302,7 @@ fn a_flow_is_paused_drained_resumed_and_reconfigured_while_the_run_goes_on() {
         assert!(handle.reconfigure(rig.spec(rig.settings().with_batch(0))).is_err());
         assert!(handle.pause(Flow::Revoke).is_err());
     };
-    rig.runtime.block_on(connector.run_until(script));
+    rig.block_on(connector.run_until(script));
     let own: Vec<u16> = rig.sink.events().iter().map(|event| event.id.code()).filter(|code| *code < 1_000).collect();
     assert_eq!(own, [1, 14, 15, 14, 3, 15, 2]);
 }
@@ -315,16 +315,16 @@ fn one_round_polls_once_tries_each_request_once_and_says_when_to_come_again() {
     }
     rig.queue.push(item("again", "retry:1"));
     let connector = rig.connector(rig.settings().with_backoff(Duration::from_secs(8), Duration::from_secs(8)));
-    let report = rig.runtime.block_on(connector.run_once());
+    let report = rig.block_on(connector.run_once());
     assert_eq!((rig.queue.receives(), rig.queue.accepted().len(), report.held), (1, 50, 0));
     assert_eq!(report.next_due, Some(Duration::ZERO), "the batch was full");
-    rig.runtime.block_on(connector.run_once());
-    let report = rig.runtime.block_on(connector.run_once());
+    rig.block_on(connector.run_once());
+    let report = rig.block_on(connector.run_once());
     assert_eq!((rig.queue.accepted().len(), report.held), (120, 1));
     let due = report.next_due.unwrap();
     assert!(due <= Duration::from_secs(8), "{due:?}");
     rig.runtime.advance(due);
-    let report = rig.runtime.block_on(connector.run_once());
+    let report = rig.block_on(connector.run_once());
     assert_eq!((rig.queue.accepted().len(), report.held), (121, 0));
 }
 
@@ -354,7 +354,7 @@ fn back_pressure_stops_polling_while_the_hands_are_full() {
         assert_eq!(rig.queue.waiting(), 490, "what is held is bounded");
         connector.handle().pause(Flow::Pkcs).unwrap();
     };
-    rig.runtime.block_on(connector.run_until(stop));
+    rig.block_on(connector.run_until(stop));
 }
 
 #[test]
@@ -403,7 +403,7 @@ fn every_mistake_of_a_configuration_is_named_at_once() {
         .tenant("t".parse().unwrap())
         .instance("i".parse().unwrap())
         .without_events_nobody_learns_of_failures()
-        .runtime(Arc::new(super::rig::Manual(Arc::clone(&rig.runtime))))
+        .runtime(Arc::new(rig.runtime.clone()))
         .flow(FlowSpec::new(worker(Flow::Pkcs, vec![SlotName::KeyGeneration]), wrong))
         .flow(FlowSpec::new(worker(Flow::Pkcs, Vec::new()), rig.settings()))
         .flow(FlowSpec::new(worker(Flow::Scep, Vec::new()), rig.settings()))
@@ -445,6 +445,6 @@ fn a_run_can_be_moved_to_another_thread() {
     }
     let rig = Rig::new();
     let connector = rig.connector(rig.settings());
-    rig.runtime.block_on(assert_send(connector.run_until(core::future::ready(()))));
-    rig.runtime.block_on(assert_send(connector.run_once()));
+    rig.block_on(assert_send(connector.run_until(core::future::ready(()))));
+    rig.block_on(assert_send(connector.run_once()));
 }

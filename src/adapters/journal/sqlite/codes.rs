@@ -3,7 +3,7 @@
 use crate::ports::{RowKind, RowState};
 use crate::terms::Flow;
 
-pub(super) const KINDS: [RowKind; 7] = [
+pub(super) const KINDS: [RowKind; 8] = [
     RowKind::Request,
     RowKind::ScepTransaction,
     RowKind::Notification,
@@ -11,6 +11,7 @@ pub(super) const KINDS: [RowKind; 7] = [
     RowKind::CoolDown,
     RowKind::Orphan,
     RowKind::ScepTransactionId,
+    RowKind::Revocation,
 ];
 
 pub(super) const fn of_kind(kind: RowKind) -> i64 {
@@ -22,6 +23,7 @@ pub(super) const fn of_kind(kind: RowKind) -> i64 {
         RowKind::CoolDown => 5,
         RowKind::Orphan => 6,
         RowKind::ScepTransactionId => 7,
+        RowKind::Revocation => 8,
     }
 }
 
@@ -34,6 +36,7 @@ pub(super) const fn kind(code: i64) -> Option<RowKind> {
         5 => RowKind::CoolDown,
         6 => RowKind::Orphan,
         7 => RowKind::ScepTransactionId,
+        8 => RowKind::Revocation,
         _ => return None,
     })
 }
@@ -119,7 +122,7 @@ mod tests {
     /// Numbers in files that exist: a change here would make another meaning of them.
     #[test]
     fn the_numbers_are_those_of_the_first_version() {
-        assert_eq!(KINDS.map(of_kind), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(KINDS.map(of_kind), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(
             [Flow::Pkcs, Flow::PkcsRecrypt, Flow::PkcsImport, Flow::Revoke, Flow::Scep, Flow::Health].map(of_flow),
             [1, 2, 3, 4, 5, 6]

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// How long to wait, from `now`; absent when the value is neither seconds nor a date. At most a day.
-pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+pub(crate) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // What does not fit is longer than the longest.
