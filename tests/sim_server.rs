@@ -104,6 +104,24 @@ fn clients_are_served_over_http_and_told_this_address() {
 }
 
 #[test]
+fn behind_a_proxy_clients_are_told_the_proxys_address() {
+    let lab = Lab::with(|builder| builder.base_url("https://localhost:8443/"));
+    let server = lab.intune.listen(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+    let cloud = lab.intune.cloud();
+    assert_eq!((server.base_url(), cloud.authority.as_str()), ("https://localhost:8443", "https://localhost:8443/"));
+    assert!(!cloud.dangerous_plain_http_on_loopback);
+}
+
+#[test]
+fn an_address_of_version_6_is_served_too() {
+    let lab = Lab::new();
+    let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
+    let server = lab.intune.listen(listener).unwrap();
+    assert!(server.base_url().starts_with("http://[::1]:"));
+    assert!(lab.intune.cloud().host_suffixes.contains("[::1]"));
+}
+
+#[test]
 fn drops_and_truncations_end_connections() {
     let served = Served::start();
     let plan = FaultPlan::none()

@@ -10,6 +10,7 @@ usage: simulator --listen ADDR [options]
   --listen ADDR               loopback address and port, such as 127.0.0.1:8080; port 0 takes a free one
   --seed N                    what chance gives the faults; the same seed gives the same faults. Default 0
   --faults none|mild|harsh    how much goes wrong. Default none
+  --base-url URL              where clients reach it, when that is not http://ADDR: behind a proxy on this machine that adds TLS
   --user UPN                  a user of the tenant; may be given several times
   --record-bodies             keep the bodies of requests for /control/v1/arrivals; they hold secrets
   --help                      this text
@@ -28,6 +29,7 @@ pub struct Arguments {
     pub listen: SocketAddr,
     pub seed: u64,
     pub faults: FaultPlan,
+    pub base_url: Option<String>,
     pub users: Vec<String>,
     pub record_bodies: bool,
 }
@@ -37,7 +39,8 @@ pub struct Arguments {
 /// # Errors
 /// A sentence that says which argument is wrong.
 pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
-    let (mut listen, mut seed, mut faults, mut users, mut record_bodies) = (None, 0, FaultPlan::none(), Vec::new(), false);
+    let (mut listen, mut base_url, mut seed, mut faults) = (None, None, 0, FaultPlan::none());
+    let (mut users, mut record_bodies) = (Vec::new(), false);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
         match name.as_str() {
@@ -48,13 +51,20 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
                 let preset = value()?;
                 faults = FaultPlan::named(&preset).ok_or_else(|| format!("--faults {preset}: give none, mild or harsh"))?;
             }
+            "--base-url" => {
+                let url = value()?;
+                if !url.starts_with("https://") && !url.starts_with("http://") {
+                    return Err(format!("--base-url {url}: give scheme and authority, such as https://localhost:8443"));
+                }
+                base_url = Some(url);
+            }
             "--user" => users.push(value()?),
             "--record-bodies" => record_bodies = true,
             other => return Err(format!("there is no option {other}")),
         }
     }
     let listen = listen.ok_or("--listen is missing")?;
-    Ok(Command::Serve(Arguments { listen, seed, faults, users, record_bodies }))
+    Ok(Command::Serve(Arguments { listen, base_url, seed, faults, users, record_bodies }))
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -45,11 +45,14 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let runtime = Arc::new(TokioRuntime::new(tokio::runtime::Handle::current(), 64));
-    let intune = SimulatedIntune::builder(CryptoProvider::aws_lc_rs(), runtime)
+    let mut builder = SimulatedIntune::builder(CryptoProvider::aws_lc_rs(), runtime)
         .seed(arguments.seed)
         .faults(arguments.faults)
-        .record_bodies(arguments.record_bodies)
-        .build()?;
+        .record_bodies(arguments.record_bodies);
+    if let Some(base) = arguments.base_url {
+        builder = builder.base_url(base);
+    }
+    let intune = builder.build()?;
     for user in &arguments.users {
         intune.add_user(user)?;
     }

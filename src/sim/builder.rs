@@ -76,7 +76,7 @@ impl SimulatedIntuneBuilder {
     }
 
     /// Sets scheme and authority under which clients reach it, without a `/` at the end, such as `http://127.0.0.1:8080`.
-    /// [`SimulatedIntune::serve`] sets it to its own address. The default is a host that exists in process alone.
+    /// The default is a host that exists in process alone, and for [`SimulatedIntune::serve`] its own address.
     #[must_use]
     pub fn base_url(mut self, base: impl Into<String>) -> Self {
         self.base = base.into().trim_end_matches('/').to_owned();
@@ -141,7 +141,7 @@ impl SimulatedIntuneBuilder {
         self
     }
 
-    /// Sets what answers below `/open-queue/v1`.
+    /// Sets what answers below `/open-queue/v1`. It runs while the simulator waits, and must not call it.
     #[must_use]
     pub fn open_queue(mut self, queue: impl Fn(&HttpRequest) -> HttpResponse + Send + Sync + 'static) -> Self {
         self.open_queue = Some(Arc::new(queue));

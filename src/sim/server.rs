@@ -21,7 +21,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 
-use super::{SimError, SimOutcome, SimulatedIntune, reply};
+use super::{IN_PROCESS_BASE, SimError, SimOutcome, SimulatedIntune, reply};
 use crate::adapters::http::{HttpMethod, HttpRequest, HttpResponse};
 use crate::secret::SecretBytes;
 
@@ -47,7 +47,8 @@ impl fmt::Debug for SimServer {
 }
 
 impl SimulatedIntune {
-    /// Takes the listener's address for its own. Clients can be told where it is before it serves.
+    /// Takes the listener's address for its own, unless [`base_url`](super::SimulatedIntuneBuilder::base_url) was set: for a proxy on this
+    /// machine that adds TLS, say. Clients can be told where it is before it serves.
     ///
     /// # Errors
     /// [`SimError::NotLoopback`] for any address but a loopback one; [`SimError::Io`].
@@ -57,9 +58,11 @@ impl SimulatedIntune {
             return Err(SimError::NotLoopback(address));
         }
         listener.set_nonblocking(true)?;
-        let base = format!("http://{address}");
-        base.clone_into(&mut self.inner.state().base);
-        Ok(SimServer { intune: self.clone(), listener, base })
+        let mut state = self.inner.state();
+        if state.base == IN_PROCESS_BASE {
+            state.base = format!("http://{address}");
+        }
+        Ok(SimServer { intune: self.clone(), listener, base: state.base.clone() })
     }
 
     /// Serves until `stop` is ready: [`SimulatedIntune::listen`] and [`SimServer::run`] in one.

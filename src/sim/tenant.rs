@@ -266,7 +266,8 @@ pub(super) fn cloud(base: &str) -> Cloud {
     cloud.authority = format!("{base}/");
     cloud.graph = base.to_owned();
     let host = super::request::host_of(base.split_once("://").map_or("", |(_, rest)| rest));
-    cloud.host_suffixes = [host].into();
+    // An IPv6 address stands in brackets in a URL.
+    cloud.host_suffixes = if host.contains(':') { [format!("[{host}]"), host].into() } else { [host].into() };
     cloud.dangerous_plain_http_on_loopback = base.starts_with("http://");
     cloud
 }
