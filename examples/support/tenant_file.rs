@@ -100,6 +100,7 @@ pub struct ServiceSection {
 
 /// What reaches the tenant.
 pub struct Clients {
+    pub transport: Arc<dyn HttpTransport>,
     pub tokens: Arc<ClientCredentials>,
     pub intune: Arc<IntuneOnline>,
     pub cloud: Cloud,
@@ -124,11 +125,11 @@ impl TenantFile {
             .build(Arc::clone(&transport), Arc::clone(&runtime), provider.clone())?;
         let tokens = Arc::new(tokens);
         let provider_name: ProviderName = self.provider_name.as_deref().map(str::parse).transpose()?.unwrap_or_default();
-        let intune = IntuneOnline::builder(&self.tenant, tokens.clone(), transport, runtime, provider.clone())
+        let intune = IntuneOnline::builder(&self.tenant, tokens.clone(), Arc::clone(&transport), runtime, provider.clone())
             .cloud(cloud.clone())
             .provider_name(provider_name.clone())
             .build()?;
-        Ok(Clients { tokens, intune: Arc::new(intune), cloud, provider_name })
+        Ok(Clients { transport, tokens, intune: Arc::new(intune), cloud, provider_name })
     }
 }
 
