@@ -222,6 +222,12 @@ impl CheckedPfx {
         self.purpose
     }
 
+    /// The connector's key that the password is encrypted to.
+    #[must_use]
+    pub fn key(&self) -> &ImportKey {
+        &self.key
+    }
+
     /// What Graph is sent: the file that was checked, as it is.
     #[must_use]
     pub fn seal(self, pfx: SecretBytes) -> UserPfxCertificate {
@@ -263,7 +269,7 @@ fn identity(candidate: &PfxCandidate<'_>, provider: &CryptoProvider, limits: &Li
 }
 
 /// Something before an `@` and something after it; the rest is Entra's to judge.
-pub(super) fn is_upn(text: &str) -> bool {
+pub(in crate::adapters::graph) fn is_upn(text: &str) -> bool {
     let parts = text.split_once('@');
     parts.is_some_and(|(user, domain)| !user.is_empty() && !domain.is_empty() && !domain.contains('@'))
         && text.len() <= 1_024
