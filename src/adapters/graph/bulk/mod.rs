@@ -305,3 +305,60 @@ impl State {
         self.lock().stopped.clone()
     }
 }
+
+#[cfg(all(test, feature = "ring", feature = "aws-lc-rs"))]
+mod tests {
+    use core::time::Duration;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::adapters::VirtualRuntime;
+    use crate::adapters::entra::{AccessToken, TokenSource};
+    use crate::adapters::graph::{GraphSettings, ImportKey, IntendedPurpose};
+    use crate::adapters::http::{HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpTransport};
+    use crate::ports::PortError;
+    use crate::terms::KeyAlgorithm;
+    use crate::time::Timestamp;
+
+    /// No network at all.
+    #[derive(Debug)]
+    struct Nowhere;
+
+    #[async_trait]
+    impl HttpTransport for Nowhere {
+        async fn send(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+            Err(HttpError::new(HttpErrorKind::Connect, "nowhere"))
+        }
+    }
+
+    #[async_trait]
+    impl TokenSource for Nowhere {
+        async fn token(&self, _: &str, _: Duration) -> Result<Arc<AccessToken>, PortError> {
+            Err(PortError::transient("nowhere"))
+        }
+
+        fn refused(&self, _: &str, _: &AccessToken) {}
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_written_ends_the_run_and_every_row_has_its_result_all_the_same() {
+        let provider = CryptoProvider::ring_and_aws_lc_rs();
+        let runtime = VirtualRuntime::new(Timestamp::from_secs(1_800_000_000));
+        let settings = GraphSettings::global();
+        let graph = GraphPfx::new(Arc::new(Nowhere), Arc::new(Nowhere), Arc::new(runtime.clone()), provider.clone(), settings).unwrap();
+        let key = provider.key_generation().unwrap().generate(KeyAlgorithm::Rsa2048).unwrap();
+        let spki = provider.signing_keys().unwrap().load(&key).unwrap().public_key().to_vec();
+        let checks = PfxChecks::new(ImportKey::read(&spki, "provider", "key").unwrap());
+        let import = BulkImport::new(graph, checks, PfxFolder::new("no-such-folder"), provider).with_concurrency(2);
+        let rows: String = (0..20).map(|number| format!("{number}.pfx,u{number}@contoso.example,secret\n")).collect();
+        let csv = SecretBytes::new(format!("file,upn,password\n{rows}").into_bytes());
+        let list = ImportList::read(&csv, Some(IntendedPurpose::Wifi)).unwrap();
+        let mut file = ResultFile::unwritable();
+        let mut told = 0;
+        let error = runtime.block_on(import.run(list, Some(&mut file), |_| told += 1)).unwrap().unwrap_err();
+        assert_eq!((told, error.summary.total()), (20, 20));
+        assert!(error.summary.count(RowOutcome::NotTried) >= 17, "{:?}", error.summary);
+        assert!(error.to_string().contains("cannot be written"), "{error}");
+    }
+}
