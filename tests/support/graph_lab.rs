@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "support of a test")]
 
 use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -116,7 +118,7 @@ impl HttpTransport for GraphLab {
 }
 
 impl GraphLab {
-    fn handle(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    pub fn handle(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let mut inner = self.inner.lock().unwrap();
         let raw = request.body.as_ref().map(|body| body.secret_bytes().to_vec()).unwrap_or_default();
         let token = request.header("authorization").unwrap().strip_prefix("Bearer ").unwrap().to_owned();
@@ -315,4 +317,65 @@ impl TokenSource for Tokens {
             *refused += 1;
         }
     }
+}
+
+pub const TENANT: &str = "contoso.example";
+pub const CLIENT_SECRET: &str = "the-client-secret-of-the-tests";
+
+/// The lab and a token endpoint over plain HTTP on a loopback address, until the process ends.
+pub fn serve(lab: Arc<GraphLab>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let base = url.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (lab, base) = (lab.clone(), base.clone());
+            std::thread::spawn(move || serve_one(&lab, &base, &stream.unwrap()));
+        }
+    });
+    url
+}
+
+fn serve_one(lab: &GraphLab, base: &str, mut stream: &TcpStream) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let method =
+        [HttpMethod::Get, HttpMethod::Post, HttpMethod::Patch, HttpMethod::Delete].into_iter().find(|known| known.as_str() == method)?;
+    let mut request = HttpRequest::new(method, format!("{GRAPH}{path}"));
+    let mut length = 0;
+    let mut content_type = String::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim().split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().unwrap(),
+            "content-type" => content_type = value.to_owned(),
+            _ => request = request.with_header(name, value),
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let answer = if path == format!("/{TENANT}/oauth2/v2.0/token") {
+        let form = String::from_utf8(body).unwrap();
+        let good =
+            form.contains(&format!("client_secret={CLIENT_SECRET}")) && form.contains("scope=https%3A%2F%2Fgraph.microsoft.com%2F.default");
+        let token = json!({ "token_type": "Bearer", "expires_in": 3_599, "access_token": "token-1-of-the-tests" });
+        if good { reply(200, &token) } else { reply(401, &json!({ "error": "invalid_client", "error_description": "AADSTS7000215: no" })) }
+    } else {
+        if length > 0 {
+            request = request.with_body(&content_type, body.into());
+        }
+        lab.handle(request).ok()?
+    };
+    let text = String::from_utf8(answer.body.secret_bytes().to_vec()).unwrap().replace(GRAPH, base);
+    let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\nContent-Type: application/json\r\n", answer.status);
+    answer.headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+    if answer.status != 204 {
+        head += &format!("Content-Length: {}\r\n", text.len());
+    }
+    stream.write_all(format!("{head}\r\n{text}").as_bytes()).ok()
 }

@@ -13,7 +13,7 @@ use super::record::{PfxId, PfxRecord};
 use super::settings::GraphSettings;
 use super::upload::UserPfxCertificate;
 use crate::adapters::entra::TokenSource;
-use crate::adapters::http::{HttpMethod, HttpRequest, HttpResponse, HttpTransport, guid};
+use crate::adapters::http::{HttpMethod, HttpRequest, HttpResponse, HttpTransport, base_url, guid};
 use crate::crypto::CryptoProvider;
 use crate::event::printable;
 use crate::ids::{Thumbprint, UserId};
@@ -87,7 +87,10 @@ impl GraphPfx {
         provider: CryptoProvider,
         settings: GraphSettings,
     ) -> Result<Self, GraphError> {
-        let origin = origin(&settings)?;
+        let origin = base_url(&settings.graph, settings.dangerous_plain_http_on_loopback).map_err(|problem| {
+            let graph = printable(settings.graph.split('@').next_back().unwrap_or_default());
+            GraphError::settings(format!("Graph's URL {graph} {problem}: give one such as https://graph.microsoft.com"))
+        })?;
         if settings.attempts == 0 || settings.max_pages == 0 || settings.max_records == 0 {
             return Err(GraphError::settings("`attempts`, `max_pages` and `max_records` must not be zero"));
         }
@@ -251,8 +254,10 @@ impl GraphPfx {
 
     /// Whether a URL from an answer may be given the token: the same scheme, host and port, and no name or password in it.
     pub(super) fn is_ours(&self, url: &str) -> bool {
-        let Ok(url) = Url::parse(url) else { return false };
-        url.origin() == self.origin.origin() && url.username().is_empty() && url.password().is_none()
+        let visible = url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#'));
+        let base = url.split('?').next().unwrap_or_default();
+        let url = base_url(base, self.settings.dangerous_plain_http_on_loopback);
+        visible && url.is_ok_and(|url| url.origin() == self.origin.origin())
     }
 
     /// Sends a call until it is answered with success, or is not worth another attempt.
@@ -312,27 +317,6 @@ impl GraphPfx {
         let wait = named.unwrap_or_else(|| Duration::from_secs(1 << attempt.min(6)));
         (waited.saturating_add(wait) <= self.settings.longest_wait).then_some(wait)
     }
-}
-
-/// Graph's origin: `https`, or loopback where that is allowed.
-fn origin(settings: &GraphSettings) -> Result<Url, GraphError> {
-    let wrong = |why: &str| GraphError::settings(format!("Graph's URL {} {why}", printable(&settings.graph)));
-    let url = Url::parse(&settings.graph).map_err(|_| wrong("is no URL: give one such as https://graph.microsoft.com"))?;
-    let loopback = match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(_)) => false,
-        None => return Err(wrong("names no host")),
-    };
-    match url.scheme() {
-        "https" => {}
-        "http" if loopback && settings.dangerous_plain_http_on_loopback => {}
-        _ => return Err(wrong("is not https: a token and a PFX would be read on the way")),
-    }
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err(GraphError::settings("Graph's URL is an origin without name, password, query and fragment"));
-    }
-    Ok(url)
 }
 
 /// The body of a success as a JSON object.

@@ -47,6 +47,19 @@ impl ImportKey {
     /// # Errors
     /// [`ImportKeyError`].
     pub fn read(file: &[u8], provider_name: impl Into<String>, key_name: impl Into<String>) -> Result<Self, ImportKeyError> {
+        Self::read_with_padding(file, provider_name, key_name, padding_name(PaddingScheme::OaepSha512))
+    }
+
+    /// The same with a padding by Graph's name: for a key that is too small for oaepSha512.
+    ///
+    /// # Errors
+    /// [`ImportKeyError`].
+    pub fn read_with_padding(
+        file: &[u8],
+        provider_name: impl Into<String>,
+        key_name: impl Into<String>,
+        padding: &str,
+    ) -> Result<Self, ImportKeyError> {
         let public = RsaPublicKey::read(file)?;
         let (provider_name, key_name) = (provider_name.into(), key_name.into());
         let is_name = |name: &str| !name.trim().is_empty() && name.len() <= 256 && printable(name) == name;
@@ -56,7 +69,7 @@ impl ImportKey {
         if !is_name(&key_name) {
             return Err(ImportKeyError::Name("name"));
         }
-        Self { public, provider_name, key_name, padding: PaddingScheme::OaepSha512 }.with_scheme(PaddingScheme::OaepSha512)
+        Self { public, provider_name, key_name, padding: PaddingScheme::OaepSha512 }.with_padding(padding)
     }
 
     /// Sets the padding by Graph's name, in any case. `none`, `pkcs1` and `oaepSha1` are refused: Microsoft's import tool has retired them.
