@@ -13,7 +13,7 @@ use super::record::{PfxId, PfxRecord};
 use super::settings::GraphSettings;
 use super::upload::UserPfxCertificate;
 use crate::adapters::entra::TokenSource;
-use crate::adapters::http::{HttpMethod, HttpRequest, HttpResponse, HttpTransport, base_url, guid};
+use crate::adapters::http::{ClientBuildError, HttpMethod, HttpRequest, HttpResponse, HttpTransport, base_url, guid};
 use crate::crypto::CryptoProvider;
 use crate::event::printable;
 use crate::ids::{Thumbprint, UserId};
@@ -79,21 +79,15 @@ impl GraphPfx {
     /// A client over that transport, with those tokens. The provider gives random numbers for the ids of calls.
     ///
     /// # Errors
-    /// [`GraphErrorKind::Settings`] when Graph's URL is not an `https` origin, or a bound is zero.
+    /// [`ClientBuildError`] with every mistake in the settings.
     pub fn new(
         transport: Arc<dyn HttpTransport>,
         tokens: Arc<dyn TokenSource>,
         runtime: Arc<dyn Runtime>,
         provider: CryptoProvider,
         settings: GraphSettings,
-    ) -> Result<Self, GraphError> {
-        let origin = base_url(&settings.graph, settings.dangerous_plain_http_on_loopback).map_err(|problem| {
-            let graph = printable(settings.graph.split('@').next_back().unwrap_or_default());
-            GraphError::settings(format!("Graph's URL {graph} {problem}: give one such as https://graph.microsoft.com"))
-        })?;
-        if settings.attempts == 0 || settings.max_pages == 0 || settings.max_records == 0 {
-            return Err(GraphError::settings("`attempts`, `max_pages` and `max_records` must not be zero"));
-        }
+    ) -> Result<Self, ClientBuildError> {
+        let origin = settings.check(&provider).map_err(|findings| ClientBuildError::new("client of Graph", findings))?;
         Ok(Self { transport, tokens, runtime, provider, settings, origin })
     }
 

@@ -47,7 +47,7 @@ pub struct GraphError {
     pub(super) request_id: Option<String>,
     pub(super) client_request_id: Option<String>,
     message: String,
-    source: Option<PortError>,
+    source: Option<Box<PortError>>,
 }
 
 impl GraphError {
@@ -87,7 +87,7 @@ impl GraphError {
         };
         let mut this = Self::new(GraphErrorKind::Token, format!("no token for Graph: {error}")).with_effect(Effect::None);
         this.retry_after = retry_after;
-        this.source = Some(error);
+        this.source = Some(Box::new(error));
         this
     }
 
@@ -220,7 +220,7 @@ impl fmt::Display for GraphError {
 
 impl std::error::Error for GraphError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|error| error as _)
+        self.source.as_deref().map(|error| error as _)
     }
 }
 

@@ -2,6 +2,12 @@
 
 use core::time::Duration;
 
+use url::Url;
+
+use crate::adapters::http::{base_url, is_path_segment};
+use crate::crypto::{CryptoProvider, SlotName};
+use crate::flow::Finding;
+
 /// Microsoft Graph as one cloud has it, and the bounds of each call. Every value is a setting; the defaults are those of the public cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -74,6 +80,35 @@ impl GraphSettings {
     pub fn with_scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = scope.into();
         self
+    }
+
+    /// Graph's URL, or every mistake.
+    pub(super) fn check(&self, provider: &CryptoProvider) -> Result<Url, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut add = |setting: &str, problem: String, remedy: &str| findings.push(Finding::new(setting, problem, remedy));
+        let origin = base_url(&self.graph, self.dangerous_plain_http_on_loopback);
+        if let Err(problem) = &origin {
+            add("graph.graph", format!("the URL {problem}"), "give it as `https://graph.microsoft.com`");
+        }
+        let is_path = |path: &str| path.split('/').all(is_path_segment);
+        for (setting, path) in
+            [("version", &self.version), ("certificates_path", &self.certificates_path), ("users_path", &self.users_path)]
+        {
+            if !is_path(path) {
+                add(&format!("graph.{setting}"), "not a path".to_owned(), "give it without a `/` at its ends, as the default has it");
+            }
+        }
+        if self.attempts == 0 || self.max_pages == 0 || self.max_records == 0 || self.timeout.is_zero() {
+            let remedy = "give `attempts`, `max_pages`, `max_records` and `timeout` more than zero";
+            add("graph", "a bound is zero".to_owned(), remedy);
+        }
+        if !provider.has(SlotName::Random) {
+            add("provider.random", format!("the provider `{}` has no such slot", provider.name()), "use another crypto provider");
+        }
+        match origin {
+            Ok(origin) if findings.is_empty() => Ok(origin),
+            _ => Err(findings),
+        }
     }
 
     /// Takes plain HTTP for loopback addresses: for a simulator on this machine, where whoever is on it may read tokens and passwords.
