@@ -179,7 +179,7 @@ impl GraphPfx {
                 }
                 Err(error) => error,
             };
-            let refused = matches!(error.kind, GraphErrorKind::Conflict | GraphErrorKind::Refused);
+            let refused = matches!(error.kind, GraphErrorKind::Conflict | GraphErrorKind::Refused | GraphErrorKind::NotFound);
             if error.effect == Effect::None && !(lost && refused) {
                 return Err(if refused { self.explain(error, certificate).await } else { error });
             }
@@ -229,11 +229,12 @@ impl GraphPfx {
 
     /// A refusal of Graph seldom says why: the most likely reason is looked for.
     async fn explain(&self, error: GraphError, certificate: &UserPfxCertificate) -> GraphError {
-        if error.kind != GraphErrorKind::Refused {
+        if error.kind == GraphErrorKind::Conflict {
             return error;
         }
         match self.user_id(&certificate.user_principal_name).await {
-            Err(user) if user.kind == GraphErrorKind::NotFound => error.adding(&user.to_string()),
+            // A listing without the user, not a 404 of whatever kind.
+            Err(user) if user.kind == GraphErrorKind::NotFound && user.status.is_none() => error.adding(user.message()),
             _ => error,
         }
     }

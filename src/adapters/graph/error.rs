@@ -73,6 +73,11 @@ impl GraphError {
         self
     }
 
+    /// The text without the ids.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Adds a sentence.
     pub(super) fn adding(mut self, text: &str) -> Self {
         self.message.push_str("; ");
@@ -115,9 +120,7 @@ impl GraphError {
                 "the app registration may not do this: grant it DeviceManagementConfiguration.ReadWrite.All (and User.Read.All to look up users) \
                  of Microsoft Graph, with admin consent, and check that the tenant has Intune licences",
             ),
-            404 => {
-                (K::NotFound, Effect::None, "there is no such record, user or collection: check the UPN or id, and Graph's URL and version")
-            }
+            404 => (K::NotFound, Effect::None, "not found: check the UPN or the record's id, and Graph's URL and version"),
             407 => (K::Settings, Effect::None, "the proxy wants other credentials: check the proxy's setting"),
             408 => (K::Unavailable, Effect::Unknown, "Graph gave up waiting for the request"),
             409 => (K::Conflict, Effect::None, "there is such a record already: update it instead"),

@@ -209,7 +209,10 @@ impl BulkImport {
                     state.stop(&format!("not tried after line {line} failed: {error}"));
                 }
                 result.request_id = error.request_id().map(str::to_owned);
-                add(&mut result.message, &error.to_string());
+                let warnings = core::mem::replace(&mut result.message, error.to_string());
+                if !warnings.is_empty() {
+                    add(&mut result.message, &format!("note: {warnings}"));
+                }
                 RowResult { outcome: if refused { RowOutcome::Refused } else { RowOutcome::Failed }, ..result }
             }
         }
