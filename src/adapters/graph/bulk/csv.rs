@@ -237,4 +237,22 @@ mod tests {
         let written = line(&["a", "b,c", "say \"no\"", "x;y", " z "]);
         assert_eq!(fields(&written), [["a", "b,c", "say \"no\"", "x;y", " z "]]);
     }
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_read_ends_and_whatever_is_written_comes_back(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+            syntax in "[a\",;\\r\\n ]{0,40}",
+            texts in proptest::collection::vec("[a-c\",; \r\n\u{e4}]{0,12}", 2..6),
+        ) {
+            for text in [&bytes[..], syntax.as_bytes()] {
+                let records: Vec<_> = Records::new(text).collect();
+                proptest::prop_assert!(records.len() <= text.len());
+                let ends: Vec<usize> = records.iter().flatten().map(|record| record.end).collect();
+                proptest::prop_assert!(ends.windows(2).all(|pair| pair[0] < pair[1]) && ends.iter().all(|end| *end <= text.len()));
+            }
+            let head = "x,y\r\n";
+            let written = line(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+            proptest::prop_assert_eq!(fields(&format!("{head}{written}")).pop().unwrap(), texts);
+        }
+    }
 }
