@@ -179,8 +179,8 @@ fn import_body(request: &ImportRequest) -> ImportBody<'_> {
     }
 }
 
-/// Reads an item for the one who asked for that flow. Whatever is wrong with it is its own payload: malformed when the item can be answered, unknown
-/// when it cannot.
+/// Reads an item for the one who asked for that flow. Whatever is wrong with it is its own payload: malformed when the item can be
+/// answered, unknown when it cannot.
 pub(crate) fn read_item(value: &Value, tenant: &TenantId, asked: Flow) -> Result<QueueItem, Problem> {
     let object = match Object::of(value, "the item") {
         Ok(object) => object,
