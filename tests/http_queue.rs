@@ -1,4 +1,5 @@
-//! The client of the open queue against the simulator's server half, in one process: conformance, faults of the wire, the documents, and the engine.
+//! The client of the open queue against the simulator's server half, in one process: conformance, faults of the wire, the documents, and
+//! the engine.
 #![cfg(all(feature = "sim", feature = "conformance", feature = "ring", feature = "aws-lc-rs"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -5,9 +5,9 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use intune_connector::ports::{
-    CompleteAnswer, ExtendLeaseRequest, IntuneQueue as _, Payload, PortErrorKind, QueueItem, ReceiveRequest, RevokeRequest,
+    CompleteAnswer, CompleteRequest, ExtendLeaseRequest, IntuneQueue as _, Outcome, Payload, PortErrorKind, QueueItem, ReceiveRequest,
+    RecryptRequest, ResultItem, RevocationError, RevokeRequest, RevokeResult,
 };
-use intune_connector::ports::{Outcome, RevocationError, RevokeResult};
 use intune_connector::terms::Flow;
 
 use crate::wire::{Fault, Lab, block_on, failure, id, ids, meta};
@@ -134,8 +134,8 @@ fn a_revocation_that_may_pass_is_offered_again_when_its_lease_ends() {
     lab.fill(&["a"]);
     assert_eq!(lab.receive(1).unwrap().len(), 1);
     let complete = |outcome: Outcome| {
-        let result = intune_connector::ports::ResultItem::new(meta(Flow::Revoke, "a"), outcome);
-        block_on(lab.queue.complete(intune_connector::ports::CompleteRequest::new(Flow::Revoke, "one".parse().unwrap(), vec![result])))
+        let result = ResultItem::new(meta(Flow::Revoke, "a"), outcome);
+        block_on(lab.queue.complete(CompleteRequest::new(Flow::Revoke, "one".parse().unwrap(), vec![result])))
     };
     let busy = Outcome::Revoke(RevokeResult::failed(RevocationError::ServiceTooBusyException, "busy"));
     assert_eq!(complete(busy.clone()).unwrap(), [CompleteAnswer::Accepted]);
@@ -209,7 +209,7 @@ fn a_batch_that_is_too_long_is_asked_for_in_parts_by_a_client_whose_server_does_
 #[test]
 fn no_batch_is_longer_than_the_client_reads_and_what_never_fits_is_answered() {
     let lab = Lab::with(|settings| settings, |config| config.with_max_batch_bytes(64 << 10));
-    let big = |bytes: usize| tenant_recrypt(bytes);
+    let big = |bytes: usize| stored_payload(bytes);
     for (name, bytes) in [("a", 30_000), ("b", 30_000), ("giant", 60_000), ("c", 100)] {
         lab.push(Flow::PkcsRecrypt, name, big(bytes));
     }
@@ -221,8 +221,8 @@ fn no_batch_is_longer_than_the_client_reads_and_what_never_fits_is_answered() {
     assert!(lab.wire.calls().iter().all(|call| call.answer.len() <= 64 << 10));
 }
 
-fn tenant_recrypt(bytes: usize) -> Payload {
-    Payload::Recrypt(Box::new(intune_connector::ports::RecryptRequest::new(vec![7; bytes], vec![1].into())))
+fn stored_payload(bytes: usize) -> Payload {
+    Payload::Recrypt(Box::new(RecryptRequest::new(vec![7; bytes], vec![1].into())))
 }
 
 #[test]

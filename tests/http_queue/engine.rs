@@ -1,5 +1,5 @@
-//! The engine over the open queue: every flow of the queue, on a wire that loses calls and answers. Judged from the server's ledger, and with the
-//! device's key.
+//! The engine over the open queue: every flow of the queue, on a wire that loses calls and answers. Judged from the server's ledger, and
+//! with the device's key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! What client and server really send, against `docs/open-queue.openapi.json`; and golden bodies, so that the protocol does not change unnoticed.
+//! What client and server really send, against `docs/open-queue.openapi.json`; and golden bodies, so that the protocol does not change
+//! unnoticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

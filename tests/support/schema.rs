@@ -1,7 +1,7 @@
 //! A validator for the part of JSON Schema that our documents use. A keyword that it does not know is an error of the document, not a pass.
 //!
-//! It is stricter than the standard in one thing: a member that an object's `properties` do not list is an error unless `additionalProperties` says
-//! otherwise. Readers must pass such members over; our own messages must not have any.
+//! It is stricter than the standard in one thing: a member that an object's `properties` do not list is an error unless
+//! `additionalProperties` says otherwise. Readers must pass such members over; our own messages must not have any.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "a helper that fails, fails its test")]
 

@@ -1,11 +1,13 @@
 //! An `IntuneQueue` over an open HTTP protocol.
 //!
-//! **The protocol is this crate's own, and not Microsoft's.** How Microsoft's connector asks Intune for PKCS, recrypt, import and health work is not
-//! public, so no one but Microsoft can serve that from Intune itself. This is for a back end of your own, and for the simulator: it is
-//! documented in `docs/open-queue.md` and in `docs/open-queue.openapi.json`, so that the other half can be written in any language.
+//! **The protocol is this crate's own, and not Microsoft's.** How Microsoft's connector asks Intune for PKCS, recrypt, import and health
+//! work is not public, so no one but Microsoft can serve that from Intune itself. This is for a back end of your own, and for the
+//! simulator: it is documented in `docs/open-queue.md` and in `docs/open-queue.openapi.json`, so that the other half can be written in any
+//! language.
 //!
-//! Delivery is at least once and nothing is lost by a lost answer: a `receive` whose answer did not come is repeated with the same delivery token and
-//! brings the same requests at once; uploads are idempotent. Each HTTP call has an id of its own and the time, so that the queue takes it once.
+//! Delivery is at least once and nothing is lost by a lost answer: a `receive` whose answer did not come is repeated with the same delivery
+//! token and brings the same requests at once; uploads are idempotent. Each HTTP call has an id of its own and the time, so that the queue
+//! takes it once.
 //!
 //! ```no_run
 //! # use std::sync::Arc;

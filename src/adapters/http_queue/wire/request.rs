@@ -179,8 +179,8 @@ fn import_body(request: &ImportRequest) -> ImportBody<'_> {
     }
 }
 
-/// Reads an item for the one who asked for that flow. Whatever is wrong with it is its own payload: malformed when the item can be answered, unknown
-/// when it cannot.
+/// Reads an item for the one who asked for that flow. Whatever is wrong with it is its own payload: malformed when the item can be
+/// answered, unknown when it cannot.
 pub(crate) fn read_item(value: &Value, tenant: &TenantId, asked: Flow) -> Result<QueueItem, Problem> {
     let object = match Object::of(value, "the item") {
         Ok(object) => object,
@@ -204,9 +204,11 @@ pub(crate) fn read_item(value: &Value, tenant: &TenantId, asked: Flow) -> Result
         }
         (Err(problem), _) | (_, Err(problem)) => return Ok(QueueItem::new(known, Payload::Unknown(format!("unreadable: {problem}")))),
     }
-    let payload = match read_details(meta, &mut known).and_then(|()| read_payload(object)) {
-        Ok(payload) => payload,
-        Err(problem) => Payload::Malformed(problem.0),
+    // A kind of a later version may have other details, too: it is left to those who know it.
+    let payload = match (read_payload(object), read_details(meta, &mut known)) {
+        (Ok(unknown @ Payload::Unknown(_)), _) => unknown,
+        (Ok(payload), Ok(())) => payload,
+        (Err(problem), _) | (_, Err(problem)) => Payload::Malformed(problem.0),
     };
     Ok(QueueItem::new(known, payload))
 }

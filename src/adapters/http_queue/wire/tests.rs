@@ -254,6 +254,8 @@ fn a_kind_of_a_later_version_is_kept_as_unknown() {
     let item = read(r#"{"meta": {"id": "r1"}, "kind": "attest", "request": {"new": [1, 2]}, "more": true}"#);
     assert!(matches!(&item.payload, Payload::Unknown(kind) if kind == "attest"), "{item:?}");
     assert_eq!((item.meta.id.as_str(), item.meta.flow, item.meta.tenant.as_str()), ("r1", Flow::Revoke, "contoso.example"));
+    let odd = read(r#"{"meta": {"id": "r1", "device": {"new": 1}}, "kind": "attest"}"#);
+    assert!(matches!(odd.payload, Payload::Unknown(_)), "what cannot be known is not answered as malformed: {odd:?}");
 }
 
 #[test]
