@@ -46,6 +46,8 @@ pub(super) struct RunState {
     next_prune: Option<Duration>,
     next_credential_check: Option<Duration>,
     next_health: Option<Duration>,
+    sending_health: bool,
+    health_round: u64,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +93,8 @@ enum Done {
     Polled(Flow, Arc<FlowSpec>, Taken),
     Worked(Flow, Option<CaName>, work::Worked),
     Uploaded(Flow, usize, upload::Uploaded),
-    /// Health message, pruning or leases: nothing waits for it.
+    HealthSent,
+    /// Pruning or leases: nothing waits for it.
     Upkeep,
 }
 
@@ -164,6 +167,7 @@ impl RunState {
     /// What an abandoned run left as being under way is not.
     fn begin(&mut self) {
         self.round += 1;
+        self.sending_health = false;
         for flow in self.flows.values_mut() {
             flow.polling = false;
             flow.working = 0;
@@ -244,7 +248,8 @@ impl<'a> Run<'a> {
             look_at(since.saturating_add(self.inner.options.drain_timeout));
         } else {
             self.start_upkeep(now);
-            let upkeep = [self.state.next_health, self.state.next_prune, self.state.next_credential_check];
+            let next_health = self.state.next_health.filter(|_| self.may_send_health());
+            let upkeep = [next_health, self.state.next_prune, self.state.next_credential_check];
             upkeep.into_iter().flatten().for_each(look_at);
         }
         next
@@ -354,9 +359,12 @@ impl<'a> Run<'a> {
     fn start_upkeep(&mut self, now: Duration) {
         let inner = self.inner;
         if let Some(config) = &inner.health
+            && self.may_send_health()
             && self.state.next_health.is_none_or(|next| next <= now)
         {
             self.state.next_health = Some(now.saturating_add(config.interval));
+            self.state.sending_health = true;
+            self.state.health_round = self.state.round;
             let context = &inner.context;
             let mut message = HealthMessage::new(context.tenant.clone(), context.instance.clone(), inner.now());
             message.flows = inner.control.flows().iter().map(|(flow, control)| (*flow, control.counters)).collect();
@@ -370,7 +378,7 @@ impl<'a> Run<'a> {
             self.busy += usize::from(self.kind == Kind::Once);
             self.running.push(Box::pin(async move {
                 health::send(context, config, message).await;
-                Done::Upkeep
+                Done::HealthSent
             }));
         }
         if self.state.next_credential_check.is_none_or(|next| next <= now) {
@@ -389,6 +397,11 @@ impl<'a> Run<'a> {
                 Done::Upkeep
             }));
         }
+    }
+
+    /// One message at a time, and one in a run of `run_once`, however short the interval is.
+    fn may_send_health(&self) -> bool {
+        !self.state.sending_health && (self.kind == Kind::Until || self.state.health_round != self.state.round)
     }
 
     fn is_over(&self, now: Duration, next: Option<Duration>) -> bool {
@@ -460,6 +473,10 @@ impl<'a> Run<'a> {
                         ready.failed_calls = schedule::after_answer(answered, ready.failed_calls);
                     }
                 }
+            }
+            Done::HealthSent => {
+                self.state.sending_health = false;
+                self.busy -= usize::from(self.kind == Kind::Once);
             }
             Done::Upkeep => self.busy -= usize::from(self.kind == Kind::Once),
         }

@@ -2,15 +2,20 @@
 
 use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
 
 use super::rig::{Rig, ToyWorker, id, item, item_for};
-use crate::adapters::InMemoryQueue;
+use crate::adapters::{InMemoryQueue, VirtualRuntime};
 use crate::connector::{Connector, Durability, FlowMode, FlowSpec, QueueSettings};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::{EventId, EventKey};
 use crate::health::HealthConfig;
-use crate::ports::{CompleteAnswer, IntuneQueue, Outcome, Payload, PortError, QueueCapabilities, QueueItem, RequestMeta, RowState};
+use crate::ports::{
+    Batch, CompleteAnswer, CompleteRequest, HealthMessage, IntuneQueue, Outcome, Payload, PortError, QueueCapabilities, QueueItem,
+    ReceiveRequest, RequestMeta, RowState, Runtime as _,
+};
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
@@ -447,4 +452,36 @@ fn a_run_can_be_moved_to_another_thread() {
     let connector = rig.connector(rig.settings());
     rig.block_on(assert_send(connector.run_until(core::future::ready(()))));
     rig.block_on(assert_send(connector.run_once()));
+}
+
+#[test]
+fn a_health_message_that_takes_longer_than_its_interval_holds_nothing_up() {
+    #[derive(Debug)]
+    struct Slow(VirtualRuntime, AtomicU32);
+    #[async_trait]
+    impl IntuneQueue for Slow {
+        fn capabilities(&self) -> QueueCapabilities {
+            QueueCapabilities::new(Vec::new())
+        }
+        async fn receive(&self, _: ReceiveRequest) -> Result<Batch, PortError> {
+            Ok(Batch::new(Vec::new()))
+        }
+        async fn complete(&self, _: CompleteRequest) -> Result<Vec<CompleteAnswer>, PortError> {
+            Ok(Vec::new())
+        }
+        async fn report_health(&self, _: HealthMessage) -> Result<(), PortError> {
+            assert_eq!(self.1.fetch_add(1, Ordering::SeqCst) % 2, 0, "one at a time");
+            self.0.sleep(Duration::from_secs(10)).await;
+            self.1.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+    let rig = Rig::new();
+    let slow = Arc::new(Slow(rig.runtime.clone(), AtomicU32::new(0)));
+    let health = HealthConfig::new(slow.clone()).with_interval(Duration::from_secs(1));
+    let connector = rig.builder().flow(rig.spec(rig.settings())).health(health).build().unwrap();
+    rig.block_on(connector.run_once());
+    assert_eq!(slow.1.load(Ordering::SeqCst), 2, "one message, sent to its end");
+    rig.run_for(&connector, 25);
+    assert!((6..=8).contains(&slow.1.load(Ordering::SeqCst)), "{slow:?}");
 }
