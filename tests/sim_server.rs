@@ -291,6 +291,10 @@ fn the_example_prints_one_line_of_json_and_serves_what_it_says() {
     let body = fields.map(|(name, value)| format!("{name}={}", percent(&value))).join("&");
     let (status, _, _) = exchange(address, "POST", &path, "Content-Type: application/x-www-form-urlencoded\r\n", &body).unwrap();
     assert_eq!(status, 200);
+    let queue = format!("{}/capabilities", member("openQueue").strip_prefix(&member("graph")).unwrap());
+    let bearer = format!("Authorization: Bearer {}\r\n", member("openQueueToken"));
+    assert_eq!(exchange(address, "GET", &queue, &bearer, "").unwrap().0, 200);
+    assert_eq!(exchange(address, "GET", &queue, "", "").unwrap().0, 401);
     let control = format!("x-control-key: {}\r\n", member("controlKey"));
     let (status, _, ledger) = exchange(address, "GET", "/control/v1/ledger", &control, "").unwrap();
     assert_eq!((status, &serde_json::from_slice::<Value>(&ledger).unwrap()["lost"]), (200, &json!([])));
