@@ -6,11 +6,16 @@
 mod sim_support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use intune_connector::adapters::http::{HttpMethod, HttpRequest};
+use intune_connector::adapters::http_queue::{HttpQueue, HttpQueueConfig, QueueAuthentication, StaticToken};
+use intune_connector::ports::{IntuneQueue as _, ReceiveRequest};
+use intune_connector::secret::Password;
 use intune_connector::sim::{Endpoint, ExpectedCsr, FaultPlan, RevocationRequest, SimOutcome};
-use intune_connector::terms::KeyAlgorithm;
+use intune_connector::terms::{Flow, KeyAlgorithm};
 use serde_json::{Value, json};
 use sim_support::{Device, GRAPH_SCOPE, INTUNE_SCOPE, Lab, body, post, upn};
 
@@ -102,6 +107,28 @@ fn the_ledger_and_the_arrivals_are_read() {
     let silent = Lab::new();
     silent.token(INTUNE_SCOPE);
     assert_eq!(read(&silent, "arrivals")[0]["body"], Value::Null);
+}
+
+#[test]
+fn the_open_queue_is_filled_and_read_and_its_client_is_served() {
+    let lab = Lab::new();
+    let tenant = lab.intune.tenant_id();
+    let item = json!({ "kind": "revoke", "meta": { "flow": "revoke", "id": "revoke-1", "tenant": tenant }, "request": { "serial": "01" } });
+    assert_eq!(did(&lab, "open-queue/items", &json!({ "items": [item] })), json!({ "enqueued": 1 }));
+    assert_eq!(lab.control(HttpMethod::Post, "open-queue/items", Some(&json!({ "items": [{}] }))).status, 400);
+    let connect = |token: &str| {
+        let token = StaticToken::new(Password::from(token)).unwrap();
+        let config = HttpQueueConfig::new(lab.base.as_str(), tenant.parse().unwrap(), QueueAuthentication::bearer(Arc::new(token), "any"));
+        HttpQueue::connect(config, lab.intune.transport(), lab.clock.clone(), sim_support::provider()).now_or_never().unwrap()
+    };
+    assert!(connect("wrong").is_err());
+    let queue = connect(lab.intune.open_queue_token()).unwrap();
+    let request = ReceiveRequest::new(Flow::Revoke, "connector-1".parse().unwrap(), 5);
+    let batch = queue.receive(request).now_or_never().unwrap().unwrap();
+    assert_eq!(batch.items.len(), 1);
+    let ledger = read(&lab, "open-queue");
+    assert_eq!((&ledger["waiting"], &ledger["unanswered"]), (&json!(0), &json!([{ "flow": "revoke", "requestId": "revoke-1" }])));
+    assert_eq!(lab.count(Endpoint::OpenQueue), 3);
 }
 
 /// Sends what `make` makes, which asks for tokens and locations anew, until the answer is one that `good` takes.

@@ -142,9 +142,9 @@ fn drops_and_truncations_end_connections() {
 fn a_body_that_is_too_long_is_refused() {
     let served = Served::start();
     let mut stream = TcpStream::connect(served.address).unwrap();
-    write!(stream, "POST /x/oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n").unwrap();
+    write!(stream, "POST /x/oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 17000000\r\n\r\n").unwrap();
     // The server may have ended the connection before all of it is written.
-    let _ = stream.write_all(&vec![b'a'; 9_000_000]);
+    let _ = stream.write_all(&vec![b'a'; 17_000_000]);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 413"), "{:?}", String::from_utf8_lossy(&answer));
@@ -291,6 +291,10 @@ fn the_example_prints_one_line_of_json_and_serves_what_it_says() {
     let body = fields.map(|(name, value)| format!("{name}={}", percent(&value))).join("&");
     let (status, _, _) = exchange(address, "POST", &path, "Content-Type: application/x-www-form-urlencoded\r\n", &body).unwrap();
     assert_eq!(status, 200);
+    let queue = format!("{}/capabilities", member("openQueue").strip_prefix(&member("graph")).unwrap());
+    let bearer = format!("Authorization: Bearer {}\r\n", member("openQueueToken"));
+    assert_eq!(exchange(address, "GET", &queue, &bearer, "").unwrap().0, 200);
+    assert_eq!(exchange(address, "GET", &queue, "", "").unwrap().0, 401);
     let control = format!("x-control-key: {}\r\n", member("controlKey"));
     let (status, _, ledger) = exchange(address, "GET", "/control/v1/ledger", &control, "").unwrap();
     assert_eq!((status, &serde_json::from_slice::<Value>(&ledger).unwrap()["lost"]), (200, &json!([])));

@@ -79,6 +79,8 @@ fn description(intune: &SimulatedIntune, server: &SimServer) -> Value {
         "clientSecret": intune.client_secret(),
         "graphScope": cloud.graph_scope,
         "intuneScope": cloud.intune_scope,
+        "openQueue": format!("{base}/open-queue/v1"),
+        "openQueueToken": intune.open_queue_token(),
         "control": format!("{base}/control/v1"),
         "controlKey": intune.control_key(),
     })

@@ -15,13 +15,37 @@ use super::location::Location;
 use super::revocation::RevocationBook;
 use super::scep::{Challenges, ProvokedCodes};
 use super::state::State;
-use super::{IN_PROCESS_BASE, Inner, SimError, SimulatedIntune};
+use super::{IN_PROCESS_BASE, Inner, OpenQueue, OpenQueueSettings, SimError, SimulatedIntune};
 use crate::adapters::http::{HttpRequest, HttpResponse};
 use crate::crypto::CryptoProvider;
 use crate::ports::Runtime;
+use crate::secret::Password;
+
+type Answers = Arc<dyn Fn(&HttpRequest) -> HttpResponse + Send + Sync>;
 
 /// What answers below `/open-queue/v1`.
-pub(super) type OpenQueueMount = Arc<dyn Fn(&HttpRequest) -> HttpResponse + Send + Sync>;
+pub(super) enum OpenQueueMount {
+    /// The simulator's own.
+    Own(Arc<OpenQueue>),
+    /// Another's.
+    Other(Answers),
+}
+
+impl OpenQueueMount {
+    pub(super) fn handle(&self, request: &HttpRequest) -> HttpResponse {
+        match self {
+            Self::Own(queue) => queue.handle(request),
+            Self::Other(answers) => answers(request),
+        }
+    }
+
+    pub(super) fn own(&self) -> Option<&Arc<OpenQueue>> {
+        match self {
+            Self::Own(queue) => Some(queue),
+            Self::Other(_) => None,
+        }
+    }
+}
 
 pub(super) struct Settings {
     pub(super) token_life: Duration,
@@ -42,7 +66,7 @@ pub struct SimulatedIntuneBuilder {
     seed: u64,
     plan: FaultPlan,
     base: String,
-    open_queue: Option<OpenQueueMount>,
+    open_queue: Option<Answers>,
 }
 
 impl SimulatedIntuneBuilder {
@@ -141,7 +165,7 @@ impl SimulatedIntuneBuilder {
         self
     }
 
-    /// Sets what answers below `/open-queue/v1`. It runs while the simulator waits, and must not call it.
+    /// Sets what answers below `/open-queue/v1` in the place of the simulator's own [`OpenQueue`]. It runs while the simulator waits, and must not call it.
     #[must_use]
     pub fn open_queue(mut self, queue: impl Fn(&HttpRequest) -> HttpResponse + Send + Sync + 'static) -> Self {
         self.open_queue = Some(Arc::new(queue));
@@ -154,6 +178,10 @@ impl SimulatedIntuneBuilder {
     /// [`SimError`] when the provider lacks a slot, or a key or certificate cannot be made.
     pub fn build(self) -> Result<SimulatedIntune, SimError> {
         let identity = Identity::new(&self.provider, &self.runtime)?;
+        let open_queue = match self.open_queue {
+            Some(answers) => OpenQueueMount::Other(answers),
+            None => OpenQueueMount::Own(Arc::new(own_queue(&identity, &self.runtime)?)),
+        };
         let state = State {
             base: self.base,
             location: Location::default(),
@@ -174,11 +202,17 @@ impl SimulatedIntuneBuilder {
             runtime: self.runtime,
             settings: self.settings,
             identity,
-            open_queue: self.open_queue,
+            open_queue,
             state: Mutex::new(state),
         };
         Ok(SimulatedIntune { inner: Arc::new(inner) })
     }
+}
+
+fn own_queue(identity: &Identity, runtime: &Arc<dyn Runtime>) -> Result<OpenQueue, SimError> {
+    let tenant = identity.tenant.parse().map_err(|_| SimError::Invalid("the tenant's id is none".to_owned()))?;
+    let token = Password::new(identity.queue_token.secret_bytes().to_vec());
+    Ok(OpenQueue::new(OpenQueueSettings::new(tenant).with_token(token), Arc::clone(runtime)))
 }
 
 impl fmt::Debug for SimulatedIntuneBuilder {

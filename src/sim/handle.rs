@@ -31,10 +31,7 @@ pub(super) fn handle(inner: &Inner, state: &mut State, ask: &Ask<'_>, route: &Ro
         Route::Pfx { key } => graph::one(inner, state, ask, key),
         Route::Users => graph::users(inner, state, ask),
         Route::User { key } => graph::user(inner, state, ask, key),
-        Route::OpenQueue => match &inner.open_queue {
-            Some(queue) => Ok(queue(ask.request)),
-            None => Err(reply::text(404, "this simulator has no open queue")),
-        },
+        Route::OpenQueue => Ok(inner.open_queue.handle(ask.request)),
         Route::Control { path } => control::control(inner, state, ask, path),
         Route::Unknown => Err(reply::text(404, "the simulated Intune has nothing at this path")),
     };

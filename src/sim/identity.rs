@@ -27,6 +27,8 @@ pub(super) struct Identity {
     pub(super) client_object: String,
     pub(super) secret: Password,
     pub(super) control_key: Password,
+    /// Opens the open queue.
+    pub(super) queue_token: Password,
     pub(super) token_key: Arc<dyn SigningKey>,
     pub(super) token_key_id: String,
     pub(super) ca: Arc<LocalCa>,
@@ -54,6 +56,7 @@ impl Identity {
             client_object: guid(provider)?,
             secret: Password::from(base64_url(&random::<30>(provider)?)),
             control_key: Password::from(base64_url(&random::<30>(provider)?)),
+            queue_token: Password::from(base64_url(&random::<30>(provider)?)),
             token_key,
             token_key_id: base64_url(digest.as_ref()),
             ca: Arc::new(ca),

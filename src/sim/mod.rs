@@ -88,7 +88,7 @@ struct Inner {
     runtime: Arc<dyn Runtime>,
     settings: Settings,
     identity: Identity,
-    open_queue: Option<OpenQueueMount>,
+    open_queue: OpenQueueMount,
     state: Mutex<State>,
 }
 

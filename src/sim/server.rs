@@ -28,7 +28,8 @@ use crate::secret::SecretBytes;
 const MOST_CONNECTIONS: usize = 1_024;
 /// For the header of a request, for an idle connection, and for a body.
 const READ: Duration = Duration::from_secs(30);
-const MOST_BODY: usize = 8 << 20;
+/// As the open queue takes.
+const MOST_BODY: usize = 16 << 20;
 /// The longest delay that a fault may make.
 const LONGEST_DELAY: Duration = Duration::from_secs(600);
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -191,7 +192,7 @@ impl Front {
         }
         let body = Limited::new(body, MOST_BODY).collect().await;
         let body =
-            body.map_err(|_| reply::text(413, "the body is longer than 8 MiB, or it broke off").with_header("connection", "close"))?;
+            body.map_err(|_| reply::text(413, "the body is longer than 16 MiB, or it broke off").with_header("connection", "close"))?;
         let body = body.to_bytes();
         if !body.is_empty() {
             read.body = Some(SecretBytes::copy_from(&body));

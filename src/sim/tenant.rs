@@ -1,5 +1,7 @@
 //! What whoever runs the simulator does with its tenant: the same in process and, through the control endpoint, over HTTP.
 
+use std::sync::Arc;
+
 use rustls_pki_types::CertificateDer;
 
 use super::entra::Federation;
@@ -8,8 +10,8 @@ use super::identity::guid;
 use super::scep::Sealing;
 use super::state::State;
 use super::{
-    Arrival, ChallengeFlaw, Endpoint, ExpectedCsr, FaultPlan, Inner, IssuedChallenge, LedgerFinding, PfxRecord, PlayedFault, RegisteredKey,
-    RevocationEntry, RevocationRequest, Role, SimError, SimulatedIntune, Stale, TransactionEntry,
+    Arrival, ChallengeFlaw, Endpoint, ExpectedCsr, FaultPlan, Inner, IssuedChallenge, LedgerFinding, OpenQueue, PfxRecord, PlayedFault,
+    RegisteredKey, RevocationEntry, RevocationRequest, Role, SimError, SimulatedIntune, Stale, TransactionEntry,
 };
 use crate::adapters::intune::Cloud;
 use crate::limits::Limits;
@@ -54,6 +56,19 @@ impl SimulatedIntune {
     #[must_use]
     pub fn control_key(&self) -> &str {
         self.inner.identity.control_key.secret_str().unwrap_or_default()
+    }
+
+    /// The open queue, unless [`SimulatedIntuneBuilder::open_queue`](super::SimulatedIntuneBuilder::open_queue) put another in its place. It is
+    /// below `/open-queue/v1` and serves the simulator's tenant.
+    #[must_use]
+    pub fn open_queue(&self) -> Option<&Arc<OpenQueue>> {
+        self.inner.open_queue.own()
+    }
+
+    /// The bearer token of the open queue.
+    #[must_use]
+    pub fn open_queue_token(&self) -> &str {
+        self.inner.identity.queue_token.secret_str().unwrap_or_default()
     }
 
     /// The certificate of the simulator's own CA, whose subject says TEST. It signs the certificate that signs challenges.

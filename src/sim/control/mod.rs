@@ -6,10 +6,10 @@ mod write;
 
 use serde_json::{Value, json};
 
-use super::Inner;
 use super::reply::{self, Answered};
 use super::request::Ask;
 use super::state::State;
+use super::{Inner, OpenQueue};
 use crate::adapters::http::{HttpMethod, HttpResponse};
 use crate::crypto::constant_time_eq;
 
@@ -30,6 +30,10 @@ pub(super) fn control(inner: &Inner, state: &mut State, ask: &Ask<'_>, path: &[S
         HttpMethod::Post => write::write(inner, state, ask, &path),
         _ => Err(refuse(405, "the control endpoint takes GET and POST")),
     }
+}
+
+fn own_queue(inner: &Inner) -> Result<&OpenQueue, HttpResponse> {
+    inner.open_queue.own().map(AsRef::as_ref).ok_or_else(|| refuse(404, "another open queue is mounted than the simulator's own"))
 }
 
 fn refuse(status: u16, text: &str) -> HttpResponse {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{faults, fine, refuse};
+use super::{faults, fine, own_queue, refuse};
 use crate::adapters::http::HttpResponse;
 use crate::sim::encoding::from_base64;
 use crate::sim::identity::guid;
@@ -126,6 +126,10 @@ pub(super) fn write(inner: &Inner, state: &mut State, ask: &Ask<'_>, path: &[&st
         ["revocations", "end-cool-down"] => {
             state.revocation.end_cool_down();
             fine(&json!({}))
+        }
+        ["open-queue", "items"] => {
+            let count = own_queue(inner)?.enqueue_json(ask.body()).map_err(|error| refuse(400, &error.to_string()))?;
+            fine(&json!({ "enqueued": count }))
         }
         ["roles"] => roles(state, &body(ask)?),
         ["licence"] => {
