@@ -73,6 +73,8 @@ async fn serve_tenant(path: &Path) -> Checked<()> {
             .sealing_key(sealing_key)
             .build()?;
     let revocations = Arc::new(revocations);
+    // The queue itself downloads once an hour at most; between, it is asked for what is left of the last download.
+    let settings = QueueSettings::new(revocations.clone()).with_poll_interval(Duration::from_secs(60));
     let tokens = clients.tokens.clone();
     let connector = Connector::builder(provider, journal)
         .tenant(file.tenant.parse()?)
@@ -80,7 +82,7 @@ async fn serve_tenant(path: &Path) -> Checked<()> {
         .runtime(runtime)
         .sink(sink.clone())
         .watch_credential("Entra credential", move || intune_connector::adapters::entra::TokenSource::credential_expires(&*tokens))
-        .revoke(RevokeConfig::new(revocations.clone(), ca.name().clone(), ca.clone()).with_settings(QueueSettings::new(revocations)))
+        .revoke(RevokeConfig::new(revocations.clone(), ca.name().clone(), ca.clone()).with_settings(settings))
         .build()?;
 
     let listener = tokio::net::TcpListener::bind(&service.scep_listen).await?;

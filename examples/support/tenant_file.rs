@@ -25,6 +25,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 pub const EXAMPLE: &str = r#"tenant = "contoso.onmicrosoft.com"         # domain or id
 client_id = "00000000-0000-0000-0000-000000000000"
 cloud = "global"                           # or "us-government", "china"
+# simulator = "http://127.0.0.1:8080"      # in place of a cloud: what `--example simulator` prints as "graph"
 provider_name = "Contoso-Connector/1.0"    # as Intune's portal and support see the caller
 
 [credential]                               # one of the three
@@ -54,6 +55,8 @@ pub struct TenantFile {
     pub client_id: String,
     #[serde(default)]
     pub cloud: CloudName,
+    /// A simulator on this machine, in place of a cloud.
+    pub simulator: Option<String>,
     pub provider_name: Option<String>,
     pub credential: CredentialSection,
     #[serde(default)]
@@ -119,9 +122,14 @@ impl TenantFile {
             CloudName::UsGovernment => Cloud::us_government(),
             CloudName::China => Cloud::china(),
         };
+        let cloud = match &self.simulator {
+            Some(base) => simulated(cloud, base.trim_end_matches('/'))?,
+            None => cloud,
+        };
         let transport: Arc<dyn HttpTransport> = Arc::new(self.network.client()?);
         let tokens = ClientCredentials::builder(&self.tenant, &self.client_id, self.credential.read(provider)?)
             .authority(&cloud.authority)
+            .dangerous_plain_http_on_loopback(cloud.dangerous_plain_http_on_loopback)
             .build(Arc::clone(&transport), Arc::clone(&runtime), provider.clone())?;
         let tokens = Arc::new(tokens);
         let provider_name: ProviderName = self.provider_name.as_deref().map(str::parse).transpose()?.unwrap_or_default();
@@ -199,4 +207,15 @@ fn time(text: &str) -> Result<Timestamp> {
     let time = chrono::DateTime::parse_from_rfc3339(text);
     let time = time.map_err(|error| format!("[credential]: `expires` is no time such as 2027-01-31T00:00:00Z: {error}"))?;
     Ok(Timestamp::from_secs(time.timestamp()))
+}
+
+/// The same names and paths at a simulator's address.
+fn simulated(mut cloud: Cloud, base: &str) -> Result<Cloud> {
+    let address = base.strip_prefix("http://").ok_or("simulator: give the address that it prints, such as http://127.0.0.1:8080")?;
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    cloud.authority = format!("{base}/");
+    cloud.graph = base.to_owned();
+    cloud.host_suffixes = [host.to_owned()].into();
+    cloud.dangerous_plain_http_on_loopback = true;
+    Ok(cloud)
 }
