@@ -21,8 +21,8 @@ use intune_connector::adapters::SqliteJournal;
 use intune_connector::event::{Event, EventId};
 use intune_connector::message::scep::PkiStatus;
 use intune_connector::ports::{
-    Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row,
-    RowKey, RowKind,
+    Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PortErrorKind, PruneRequest,
+    RenewRequest, Row, RowKey, RowKind,
 };
 use intune_connector::scep::{NotificationPolicy, Persistence, ServiceBuilder};
 use intune_connector::secret::SecretBytes;
@@ -99,6 +99,29 @@ fn a_stored_notification_survives_the_service_and_is_told_by_its_successor_with_
     let again = client.certificate(&client.reply(&third.post(&message), &to, &third.ra));
     assert_eq!(again.der(), certificate.der());
     assert_eq!((third.ca.asks.load(Ordering::SeqCst), third.notifier.successes.lock().unwrap().len()), (0, 0));
+}
+
+#[test]
+fn a_permission_that_is_taken_away_and_given_back_loses_no_notification() {
+    for (kind, is_final) in [(PortErrorKind::Misconfigured, false), (PortErrorKind::Throttled, false), (PortErrorKind::Rejected, true)] {
+        let folder = support::scratch();
+        let lab = lab(&folder.path().join("journal.db"), KEY);
+        *lab.notifier.fail_with.lock().unwrap() = Some(kind);
+        lab.notifier.fail.store(u32::MAX, Ordering::SeqCst);
+        let client = lab.client();
+        let (message, to) = client.message(&lab.ra);
+        client.certificate(&client.reply(&lab.post(&message), &to, &lab.ra));
+        let mut now = Timestamp::system_now();
+        for _ in 0..3 {
+            now = now.saturating_add(60 * MINUTE);
+            let done = lab.runtime.block_on(lab.service.maintain(now));
+            assert_eq!(done.waiting, u64::from(!is_final && done.given_up == 0), "{kind:?}: {done:?}");
+        }
+        lab.notifier.fail.store(0, Ordering::SeqCst);
+        lab.runtime.block_on(lab.service.maintain(now.saturating_add(120 * MINUTE)));
+        assert_eq!(lab.notifier.successes.lock().unwrap().len(), usize::from(!is_final), "{kind:?}");
+        assert_eq!(lab.admin().iter().map(|event| event.id.code()).collect::<Vec<_>>(), [if is_final { 4002 } else { 4000 }], "{kind:?}");
+    }
 }
 
 #[test]

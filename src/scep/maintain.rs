@@ -11,8 +11,8 @@ use crate::flow::credential::{Credential, day};
 use crate::message::certificate::Certificate;
 use crate::message::csr::Csr;
 use crate::ports::{
-    CertificatePlan, Change, ClaimRequest, FindAnswer, FindRequest, IssueAnswer, Issued, LoadRequest, PruneRequest, Row, RowKind, RowState,
-    StatusRequest,
+    CertificatePlan, Change, ClaimRequest, FindAnswer, FindRequest, IssueAnswer, Issued, LoadRequest, PortError, PortErrorKind,
+    PruneRequest, Row, RowKind, RowState, StatusRequest,
 };
 use crate::retry::{ErrorClass, Retry};
 use crate::terms::{Flow, KeyAlgorithm};
@@ -148,10 +148,14 @@ impl Inner {
         row.updated = now;
         let notified = match self.tell(record, None, self.soon(), subject, row.attempt).await {
             Ok(()) => true,
-            Err(error) if error.retry() == Retry::Never || row.attempt >= self.persistence.spool_attempts => false,
-            Err(_) => {
+            Err(error) if is_final(&error) || row.attempt >= self.persistence.spool_attempts => false,
+            Err(error) => {
                 done.waiting += 1;
-                return self.later(row, now);
+                let mut row = self.later(row, now);
+                if let Retry::After(wait) = error.retry() {
+                    row.due = row.due.max(now.saturating_add(wait));
+                }
+                return row;
             }
         };
         *(if notified { &mut done.notified } else { &mut done.given_up }) += 1;
@@ -265,6 +269,12 @@ impl Inner {
             Err(_) => Left::CaIsAway,
         }
     }
+}
+
+/// Whether Intune will never take it. A permission that was taken away may be given back: the device has its certificate, and Intune must
+/// still be told.
+fn is_final(error: &PortError) -> bool {
+    matches!(error.kind(), PortErrorKind::Rejected | PortErrorKind::Unsupported)
 }
 
 /// What a client has left behind.

@@ -1,6 +1,6 @@
 //! One plan: a tenant, its CA, the connector and the SCEP service, all in one process on one virtual clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -33,7 +33,7 @@ use intune_connector::recrypt::{RecryptConfig, RecryptKey};
 use intune_connector::revoke::RevokeConfig;
 use intune_connector::scep::{NotificationPolicy, RegistrationAuthority, Service};
 use intune_connector::secret::{Password, SecretBytes};
-use intune_connector::sim::{ExpectedCsr, FaultPlan, OpenQueue, OpenQueueSettings, RevocationRequest, SimulatedIntune};
+use intune_connector::sim::{ExpectedCsr, FaultPlan, OpenQueue, OpenQueueSettings, PlayedFault, RevocationRequest, SimulatedIntune};
 use intune_connector::terms::{Flow, KeyAlgorithm, KeyUsage, PaddingScheme, SubjectAltName, oids};
 use intune_connector::time::Timestamp;
 
@@ -77,6 +77,8 @@ pub struct Played {
     pub requests: u64,
     pub faults: u64,
     pub calls: u64,
+    /// The faults among the calls.
+    pub played: Vec<PlayedFault>,
     pub wrong: Vec<String>,
 }
 
@@ -153,25 +155,27 @@ pub fn play(seed: u64) -> Played {
             }
         };
         let stop = async {
-            while !world.is_done() && runtime.monotonic() < GIVE_UP {
+            while !(world.is_done() && world.has_told_the_operator()) && runtime.monotonic() < GIVE_UP {
                 runtime.sleep(Duration::from_secs(10)).await;
             }
         };
         join3(connector.run_until(stop), join_all(devices), upkeep).await;
         // What the last answers left: certificates that were never released are revoked.
+        // And a stored notification whose turn is in two hours is waited for.
         for _ in 0..100 {
             service.maintain(runtime.now()).await;
-            runtime.sleep(Duration::from_secs(60)).await;
+            runtime.sleep(Duration::from_secs(600)).await;
         }
     });
     let mut wrong = judge::wrong(&world);
     if done.is_err() {
         wrong.push("everything waits for something that never comes".to_owned());
     }
-    let calls = world.intune.arrivals().len() as u64;
+    let (calls, played) = (world.intune.arrivals().len() as u64, world.intune.played_faults());
     Played {
         requests: (world.queued.len() + world.revocations.len() + world.enrolled.lock().unwrap().len()) as u64,
-        faults: world.intune.played_faults().len() as u64 + ca_faults,
+        faults: played.len() as u64 + ca_faults,
+        played,
         calls,
         wrong,
     }
@@ -287,6 +291,12 @@ impl World {
             }
         }
         self.devices_done.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Each request of the queue has its Admin event: the connector knows that its result was taken.
+    fn has_told_the_operator(&self) -> bool {
+        let ended: BTreeSet<String> = self.sink.admin_events().into_iter().map(|event| event.key.scope).collect();
+        self.queued.iter().all(|(_, id)| ended.contains(id.as_str()))
     }
 
     fn is_done(&self) -> bool {

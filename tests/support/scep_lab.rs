@@ -29,9 +29,9 @@ use intune_connector::policy::IssuancePolicy;
 use intune_connector::ports::{
     CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, ChallengeValidator, Change, ClaimRequest, CommitAnswer,
     FailureNotification, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, Journal, JournalScope, JournalStats, KnownCertificate,
-    LoadRequest, LookupAnswer, LookupRequest, PortError, PruneRequest, RenewRequest, RevokeAnswer, RevokeBy, RevokeCall, Row, RowKey,
-    RowKind, RowState, ScepNotifier, SignNextCaRequest, StatusRequest, SuccessNotification, ValidateRequest, ValidatorCapabilities,
-    Verdict,
+    LoadRequest, LookupAnswer, LookupRequest, PortError, PortErrorKind, PruneRequest, RenewRequest, RevokeAnswer, RevokeBy, RevokeCall,
+    Row, RowKey, RowKind, RowState, ScepNotifier, SignNextCaRequest, StatusRequest, SuccessNotification, ValidateRequest,
+    ValidatorCapabilities, Verdict,
 };
 use intune_connector::scep::{Persistence, RegistrationAuthority, RegistrationAuthoritySource, Request, Response, Service, ServiceBuilder};
 use intune_connector::secret::{Password, PrivateKeyPkcs8};
@@ -382,6 +382,8 @@ fn take_one(counter: &AtomicU32) -> bool {
 #[derive(Debug, Default)]
 pub struct TestNotifier {
     pub fail: AtomicU32,
+    /// How it fails; otherwise as a passing fault.
+    pub fail_with: Mutex<Option<PortErrorKind>>,
     pub successes: Mutex<Vec<(TransactionId, SerialNumber, String)>>,
     pub failures: Mutex<Vec<(i32, String)>>,
 }
@@ -390,7 +392,8 @@ pub struct TestNotifier {
 impl ScepNotifier for TestNotifier {
     async fn success(&self, notification: SuccessNotification<'_>) -> Result<(), PortError> {
         if take_one(&self.fail) {
-            return Err(PortError::transient("the service is away"));
+            let kind = self.fail_with.lock().unwrap().unwrap_or(PortErrorKind::Transient);
+            return Err(PortError::new(kind, "the service is away"));
         }
         let entry = (notification.transaction_id.clone(), notification.serial.clone(), notification.issuing_authority.clone());
         self.successes.lock().unwrap().push(entry);
