@@ -1,16 +1,13 @@
 //! What is uploaded, and its body in Graph's spelling.
 //!
-//! The body holds PFX and password, so it is counted first and then written into a buffer of that size: no copy is left by growing.
+//! The body holds PFX and password.
 
-use std::io;
-
-use base64::display::Base64Display;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::error::GraphError;
 use super::purpose::IntendedPurpose;
 use super::record::{lower, padding_name};
+use crate::adapters::http::{Base64, secret_json};
 use crate::ids::Thumbprint;
 use crate::secret::SecretBytes;
 use crate::terms::PaddingScheme;
@@ -63,20 +60,11 @@ struct Body<'a> {
     last_modified_date_time: String,
 }
 
-/// Standard base64 on one line, written without a copy in between.
-struct Base64<'a>(&'a [u8]);
-
-impl Serialize for Base64<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
-    }
-}
-
 impl UserPfxCertificate {
     /// The body of a create, or of an update, which leaves `createdDateTime` as it is.
     pub(super) fn body(&self, now: Timestamp, is_new: bool) -> Result<SecretBytes, GraphError> {
         let now = now.to_string();
-        write(&Body {
+        let body = Body {
             odata_type: "#microsoft.graph.userPFXCertificate",
             thumbprint: lower(self.thumbprint),
             intended_purpose: self.intended_purpose.as_str(),
@@ -90,30 +78,7 @@ impl UserPfxCertificate {
             encrypted_pfx_password: Base64(&self.encrypted_password),
             created_date_time: is_new.then(|| now.clone()),
             last_modified_date_time: now,
-        })
-    }
-}
-
-fn write(body: &Body<'_>) -> Result<SecretBytes, GraphError> {
-    // The error's own text could quote what was written.
-    let failed = |_: serde_json::Error| GraphError::settings("the record could not be written as JSON");
-    let mut length = Length(0);
-    serde_json::to_writer(&mut length, body).map_err(failed)?;
-    let mut bytes = SecretBytes::zeroed(length.0);
-    serde_json::to_writer(bytes.secret_bytes_mut(), body).map_err(failed)?;
-    Ok(bytes)
-}
-
-/// Counts what is written.
-struct Length(usize);
-
-impl io::Write for Length {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        };
+        secret_json(&body).ok_or_else(|| GraphError::settings("the record could not be written as JSON"))
     }
 }

@@ -1,13 +1,11 @@
-//! Bodies in the service's own spelling.
-//!
-//! Each holds the CSR with the challenge, so it is counted first and then written into a buffer of that size: no copy is left by growing.
+//! Bodies in the service's own spelling. Each holds the CSR with the challenge.
 
-use core::fmt::{self, Write as _};
+use core::fmt::Write as _;
 use std::borrow::Cow;
-use std::io;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::adapters::http::{Base64, secret_json};
 use crate::ids::TransactionId;
 use crate::ports::{FailureNotification, PortError, SuccessNotification, ValidateRequest};
 use crate::secret::SecretBytes;
@@ -140,64 +138,13 @@ pub(super) fn cut(text: &str) -> &str {
     end.map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
 }
 
-/// Standard base64 on one line, written without a copy in between.
-struct Base64<'a>(&'a [u8]);
-
-impl fmt::Display for Base64<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        for group in self.0.chunks(3) {
-            let bits = group.iter().enumerate().fold(0, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
-            for position in 0..4 {
-                let digit = ALPHABET[(bits >> (18 - 6 * position) & 63) as usize];
-                f.write_char(if position <= group.len() { char::from(digit) } else { '=' })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Serialize for Base64<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-pub(super) fn body(value: &impl Serialize) -> Result<SecretBytes, PortError> {
-    // The error's own text could quote what was written.
-    let failed = |_: serde_json::Error| PortError::rejected("the call to Intune could not be written as JSON");
-    let mut length = Length(0);
-    serde_json::to_writer(&mut length, value).map_err(failed)?;
-    let mut body = SecretBytes::zeroed(length.0);
-    serde_json::to_writer(body.secret_bytes_mut(), value).map_err(failed)?;
-    Ok(body)
-}
-
-/// Counts what is written.
-struct Length(usize);
-
-impl io::Write for Length {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn body(value: &impl Serialize) -> Result<SecretBytes, PortError> {
+    secret_json(value).ok_or_else(|| PortError::rejected("the call to Intune could not be written as JSON"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_has_the_vectors_of_rfc_4648() {
-        for (plain, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")] {
-            assert_eq!(Base64(plain.as_bytes()).to_string(), text);
-        }
-        assert_eq!(Base64(&[0xfb, 0xff, 0xbf]).to_string(), "+/+/");
-    }
 
     #[test]
     fn descriptions_are_cut_to_255_units_and_never_inside_a_character() {

@@ -1,16 +1,14 @@
 //! JSON in and out, without leaving secrets behind and without quoting them.
 
 use core::fmt::{self, Display};
-use std::io;
 
 use base64::Engine as _;
-use base64::display::Base64Display;
-use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
+use crate::adapters::http::secret_json;
 use crate::secret::SecretBytes;
 use crate::time::Timestamp;
 
@@ -221,38 +219,9 @@ pub(crate) fn read_time(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_micros(time.timestamp_micros()))
 }
 
-/// Standard base64, written without a copy in between.
-pub(super) struct Base64<'a>(pub(super) &'a [u8]);
-
-impl Serialize for Base64<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&Base64Display::<GeneralPurpose>::new(self.0, &STANDARD))
-    }
-}
-
-/// Writes a document: it is counted first and then written into a buffer of that size, so that no copy is left by growing.
+/// Writes a document.
 pub(crate) fn write(value: &impl Serialize) -> Result<SecretBytes, Problem> {
-    // The error's own text could quote what was written.
-    let failed = |_: serde_json::Error| Problem("it cannot be written as JSON".to_owned());
-    let mut length = Length(0);
-    serde_json::to_writer(&mut length, value).map_err(failed)?;
-    let mut body = SecretBytes::zeroed(length.0);
-    serde_json::to_writer(body.secret_bytes_mut(), value).map_err(failed)?;
-    Ok(body)
-}
-
-/// Counts what is written.
-struct Length(usize);
-
-impl io::Write for Length {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    secret_json(value).ok_or_else(|| Problem("it cannot be written as JSON".to_owned()))
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::json::{Base64, MAX_LIST, Object, Problem, parsed, text, write_time};
+use super::json::{MAX_LIST, Object, Problem, parsed, text, write_time};
 use super::names::{
     read_flow, read_key_algorithm, read_padding, read_pfx_profile, read_reason, write_flow, write_key_algorithm, write_padding,
     write_pfx_profile, write_reason,
 };
+use crate::adapters::http::Base64;
 use crate::event::printable;
 use crate::ids::TenantId;
 use crate::ports::{ImportKeyName, ImportRequest, Payload, PkcsRequest, QueueItem, RecryptRequest, RequestMeta, RevokeRequest};

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::json::{Base64, Object, Problem, write_time};
+use super::json::{Object, Problem, write_time};
 use super::names::{read_class, read_import_payload, read_revocation_error, write_class, write_import_payload, write_revocation_error};
 use super::request::{MetaBody, meta_body, read_meta};
+use crate::adapters::http::Base64;
 use crate::adapters::http::fit;
 use crate::event::printable;
 use crate::ids::Thumbprint;
