@@ -65,6 +65,23 @@ fn one_slash_in_the_scope_is_aadsts500011_and_two_are_right() {
     assert_eq!(ask(&lenient, &lenient.secret_fields(single)).status, 200);
 }
 
+/// Microsoft's reference library has one setting, `MS_GRAPH_RESOURCE_URL`, for Graph's address and its audience.
+#[test]
+fn its_own_address_is_graphs_audience_as_well_and_nothing_that_looks_like_it() {
+    let lab = Lab::new();
+    let own = format!("{}/.default", lab.base);
+    let answer = ask(&lab, &lab.secret_fields(&own));
+    assert_eq!(answer.status, 200, "{}", body(&answer));
+    let token = body(&answer)["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(lab.send(&lab.discovery_request(&token)).status, 200);
+    // It is none for Intune.
+    let validation = lab.scep_request(&token, "validateRequest", &json!({}));
+    assert_eq!(lab.send(&validation).status, 401);
+    for other in [format!("{}.evil.example/.default", lab.base), format!("{}//x/.default", lab.base), "/.default".to_owned()] {
+        assert_eq!(refused(&ask(&lab, &lab.secret_fields(&other))), (400, 500_011), "{other}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_said_with_entras_code() {
     let lab = Lab::new();

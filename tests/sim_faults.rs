@@ -182,6 +182,21 @@ fn a_seed_replays_and_every_kind_comes() {
 }
 
 #[test]
+fn a_plan_that_is_set_again_replays_with_the_same_number_of_faults() {
+    let lab = Lab::new();
+    let plan = FaultPlan::none().with_rate(1_000).with_most(2);
+    for round in 1..=2 {
+        lab.intune.set_faults(7, plan.clone());
+        for _ in 0..4 {
+            let _ = lab.intune.answer(&lab.token_request(lab.intune.tenant_id(), &lab.secret_fields(INTUNE_SCOPE)));
+        }
+        assert_eq!(lab.intune.played_faults().len(), 2 * round);
+    }
+    let played = lab.intune.played_faults();
+    assert_eq!(played[..2], played[2..]);
+}
+
+#[test]
 fn an_end_can_be_set_to_the_faults() {
     let lab = Lab::with(|builder| builder.faults(FaultPlan::none().with_rate(1_000).with_most(5)));
     for _ in 0..50 {

@@ -113,6 +113,23 @@ fn behind_a_proxy_clients_are_told_the_proxys_address() {
 }
 
 #[test]
+fn a_base_url_with_a_path_under_which_nothing_would_be_found_is_refused() {
+    for base in [
+        "https://localhost:8443/intune",
+        "localhost:8443",
+        "ftp://localhost",
+        "https://",
+        "https://localhost?x",
+        "https://a@b",
+        "https://a b",
+    ] {
+        let built = SimulatedIntune::builder(provider(), Arc::new(sim_support::Clock::default())).base_url(base).build();
+        assert!(built.unwrap_err().to_string().contains("scheme and authority"), "{base}");
+    }
+    assert!(Lab::with(|builder| builder.base_url("https://localhost:8443/")).discover("PkiConnectorFEService").is_some());
+}
+
+#[test]
 fn an_address_of_version_6_is_served_too() {
     let lab = Lab::new();
     let Ok(listener) = TcpListener::bind("[::1]:0") else { return };

@@ -28,7 +28,7 @@ pub struct Arrival {
     pub method: HttpMethod,
     /// The URL.
     pub url: String,
-    /// Names as they were sent, and values.
+    /// Names and values. Names are as they were sent in process, and in lower case when they came to the server.
     pub headers: Vec<(String, String)>,
     /// The body, when bodies are recorded.
     pub body: Option<SecretBytes>,

@@ -175,8 +175,12 @@ impl SimulatedIntuneBuilder {
     /// Makes the tenant: ids, keys and secrets, all random.
     ///
     /// # Errors
-    /// [`SimError`] when the provider lacks a slot, or a key or certificate cannot be made.
+    /// [`SimError`] when the provider lacks a slot, a key or certificate cannot be made, or the base URL is more than scheme and authority.
     pub fn build(self) -> Result<SimulatedIntune, SimError> {
+        if !is_scheme_and_authority(&self.base) {
+            let text = format!("the base URL `{}`: give scheme and authority alone, such as https://localhost:8443", self.base);
+            return Err(SimError::Invalid(text));
+        }
         let identity = Identity::new(&self.provider, &self.runtime)?;
         let open_queue = match self.open_queue {
             Some(answers) => OpenQueueMount::Other(answers),
@@ -207,6 +211,13 @@ impl SimulatedIntuneBuilder {
         };
         Ok(SimulatedIntune { inner: Arc::new(inner) })
     }
+}
+
+/// A path would be a part of every request's, and no endpoint would be found.
+fn is_scheme_and_authority(base: &str) -> bool {
+    let authority = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
+    authority
+        .is_some_and(|authority| !authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@".contains(&byte)))
 }
 
 fn own_queue(identity: &Identity, runtime: &Arc<dyn Runtime>) -> Result<OpenQueue, SimError> {

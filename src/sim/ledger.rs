@@ -107,7 +107,7 @@ pub enum FindingKind {
     SuccessAfterFailure,
     /// A failure was notified after a certificate was.
     FailureAfterSuccess,
-    /// `certificateExpirationDateUtc` is no ISO 8601 date in UTC.
+    /// `certificateExpirationDateUtc` is no ISO 8601 date and time with an offset, such as `Z`.
     MalformedDate,
     /// A revocation request was answered finally, and again with another result.
     RevocationAnsweredTwice,
@@ -144,7 +144,11 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn is_full_for(&self, transaction: &str) -> bool {
-        self.transactions.len() >= MOST_TRANSACTIONS && !self.transactions.contains_key(transaction)
+        let is_full = match self.transactions.get(transaction) {
+            None => self.transactions.len() >= MOST_TRANSACTIONS,
+            Some(entry) => entry.csr_digests.len() >= MOST_ENTRIES || entry.request_ids.len() >= MOST_ENTRIES,
+        };
+        is_full || self.by_thumbprint.len() >= MOST_TRANSACTIONS
     }
 
     fn entry(&mut self, transaction: &str) -> &mut TransactionEntry {
@@ -283,6 +287,20 @@ mod tests {
         ledger.succeeded("t", "r", "d", certificate("abcd"));
         assert!(ledger.findings().is_empty() && ledger.lost().is_empty() && ledger.doubled().is_empty());
         assert_eq!(ledger.transactions()[0].certificates[0].times, 2);
+    }
+
+    #[test]
+    fn neither_many_csrs_in_one_transaction_nor_many_certificates_are_kept_without_end() {
+        let mut ledger = Ledger::default();
+        for number in 0..MOST_ENTRIES {
+            assert!(!ledger.is_full_for("t"), "{number}");
+            ledger.validated("t", Some(("r", &number.to_string())), "Success", Timestamp::default());
+        }
+        assert!(ledger.is_full_for("t") && !ledger.is_full_for("u"));
+        for number in 0..MOST_TRANSACTIONS {
+            ledger.succeeded(&format!("u{}", number / 10), "r", "0", certificate(&format!("{number:x}")));
+        }
+        assert!(ledger.is_full_for("u0") && ledger.is_full_for("v"));
     }
 
     #[test]

@@ -44,6 +44,16 @@ pub fn python_cryptography() -> Option<PathBuf> {
     found.then_some(python)
 }
 
+/// A Python that has Microsoft's MSAL; `None` (after saying so) when it is not installed.
+pub fn python_msal() -> Option<PathBuf> {
+    let python = python_cryptography()?;
+    let found = Command::new(&python).args(["-c", "import msal"]).output().is_ok_and(|output| output.status.success());
+    if !found {
+        skip("MSAL for Python (.ci/interop-tools)");
+    }
+    found.then_some(python)
+}
+
 /// node and the folder of modules in which node-forge lies; `None` (after saying so) when one is missing.
 pub fn node_forge() -> Option<(PathBuf, PathBuf)> {
     let modules = interop_tools().join("node/node_modules");

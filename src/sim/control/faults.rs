@@ -61,6 +61,12 @@ impl Plan {
         }
         plan = self.rates_per_mille.into_iter().fold(plan, |plan, (endpoint, rate)| plan.with_rate_at(endpoint, rate));
         for Step { endpoint, call, fault } in self.steps {
+            if call == 0 {
+                return Err("calls are counted from 1".to_owned());
+            }
+            if matches!(fault, Fault::Status { status, .. } if !(200..=599).contains(&status)) {
+                return Err("the status of a fault is none from 200 to 599".to_owned());
+            }
             if !fault.applies_to(endpoint) {
                 return Err(format!("that fault cannot happen at {endpoint}"));
             }

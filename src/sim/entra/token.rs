@@ -193,8 +193,8 @@ fn permit(
         (Some(_), Some(_)) => return Err(Refusal::new(400, "invalid_request", 90_023, "Two credentials are in the request.")),
     }
     match version {
-        TokenVersion::Two => audience_of_scope(asked.scope.as_deref().ok_or_else(|| missing("scope"))?, &inner.settings),
-        TokenVersion::One => audience_of_resource(asked.resource.as_deref().ok_or_else(|| missing("resource"))?, &inner.settings),
+        TokenVersion::Two => audience_of_scope(asked.scope.as_deref().ok_or_else(|| missing("scope"))?, &state.base, &inner.settings),
+        TokenVersion::One => audience(asked.resource.as_deref().ok_or_else(|| missing("resource"))?, &state.base, &inner.settings),
     }
 }
 
@@ -222,21 +222,17 @@ fn assertion_audiences(inner: &Inner, state: &State, ask: &Ask<'_>) -> BTreeSet<
 }
 
 /// Version 2 takes the audience from the scope, without `/.default` (facts A.2).
-fn audience_of_scope(scope: &str, settings: &Settings) -> Result<(Audience, String), Refusal> {
+fn audience_of_scope(scope: &str, base: &str, settings: &Settings) -> Result<(Audience, String), Refusal> {
     let Some(resource) = scope.strip_suffix("/.default") else {
         let text = format!(
             "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier."
         );
         return Err(Refusal::new(400, "invalid_scope", 1_002_012, text));
     };
-    audience(resource, settings)
+    audience(resource, base, settings)
 }
 
-fn audience_of_resource(resource: &str, settings: &Settings) -> Result<(Audience, String), Refusal> {
-    audience(resource, settings)
-}
-
-fn audience(resource: &str, settings: &Settings) -> Result<(Audience, String), Refusal> {
+fn audience(resource: &str, base: &str, settings: &Settings) -> Result<(Audience, String), Refusal> {
     // Intune's audience is registered with a slash at its end, and nothing else is the same.
     let without = settings.intune_audience_without_slash && Some(resource) == INTUNE.strip_suffix('/');
     if resource == INTUNE || without {
@@ -244,6 +240,10 @@ fn audience(resource: &str, settings: &Settings) -> Result<(Audience, String), R
     }
     if resource == GRAPH || resource.strip_suffix('/') == Some(GRAPH) {
         return Ok((Audience::Graph, resource.to_owned()));
+    }
+    // Microsoft's reference library has one setting for Graph's address and its audience.
+    if resource.strip_suffix('/').unwrap_or(resource) == base {
+        return Ok((Audience::Graph, GRAPH.to_owned()));
     }
     let text = format!("The resource principal named {resource} was not found in the tenant.");
     Err(Refusal::new(400, "invalid_resource", 500_011, text))

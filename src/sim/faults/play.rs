@@ -27,6 +27,8 @@ pub(in crate::sim) struct FaultState {
     calls: BTreeMap<Endpoint, u64>,
     played: Vec<PlayedFault>,
     count: u64,
+    /// Of those, the ones of earlier plans.
+    earlier: u64,
     held: Vec<HttpRequest>,
 }
 
@@ -35,11 +37,12 @@ impl FaultState {
         Self { seed, plan, ..Self::default() }
     }
 
-    /// Another plan; calls are counted from 1 again.
+    /// Another plan; calls are counted from 1 again, and so are the faults that it may play.
     pub(in crate::sim) fn set_plan(&mut self, seed: u64, plan: FaultPlan) {
         self.seed = seed;
         self.plan = plan;
         self.calls.clear();
+        self.earlier = self.count;
     }
 
     pub(in crate::sim) fn played(&self) -> &[PlayedFault] {
@@ -54,7 +57,7 @@ impl FaultState {
         let call = self.calls.entry(endpoint).or_default();
         *call += 1;
         let call = *call;
-        let fault = self.plan.decide(self.seed, endpoint, call, self.count);
+        let fault = self.plan.decide(self.seed, endpoint, call, self.count.saturating_sub(self.earlier));
         if let Some(fault) = fault {
             self.count += 1;
             if self.played.len() < MOST_LISTED {

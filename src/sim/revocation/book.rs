@@ -163,6 +163,11 @@ impl RevocationBook {
         given
     }
 
+    /// Whether so much was found to be wrong that no more results are taken.
+    pub(super) fn is_full_of_findings(&self) -> bool {
+        self.findings.len() >= MOST
+    }
+
     /// Takes a result. One that came before changes nothing, and a final one stands.
     pub(super) fn take(&mut self, context: &str, result: RevocationResultEntry, code: Code) {
         let known = self.entries.get_mut(context).filter(|entry| entry.given_out > 0);
@@ -248,6 +253,17 @@ mod tests {
         assert_eq!(given(&mut book, 1, None, 0), ["c0"]);
         assert!(book.give_out(9, None, Timestamp::from_secs(3_599), HOUR, true).is_empty());
         assert_eq!(given(&mut book, 9, None, 1), ["c0", "c1"]);
+    }
+
+    #[test]
+    fn results_of_unknown_requests_are_not_kept_without_end() {
+        let mut book = book(&[]);
+        for number in 0..MOST {
+            assert!(!book.is_full_of_findings());
+            let (entry, code) = result(true, "0");
+            book.take(&number.to_string(), entry, code);
+        }
+        assert!(book.is_full_of_findings());
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub(super) fn upload(inner: &Inner, state: &mut State, ask: &Ask<'_>) -> Answere
     if results.is_empty() || results.len() > MOST {
         return Err(wrong("The array `results` is empty, or too long."));
     }
+    if state.revocation.is_full_of_findings() {
+        return Err(reply::full("findings"));
+    }
     // All of them are read before any is taken.
     let results = results.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     for (context, result, code) in results {
