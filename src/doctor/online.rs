@@ -15,7 +15,7 @@ use super::scope::Scope;
 use super::watched::Watched;
 use super::{clock, permission};
 use crate::adapters::entra::{AccessToken, TokenClaims, TokenSource, advice};
-use crate::adapters::http::{HttpErrorKind, HttpMethod, HttpRequest, HttpTransport, is_path_segment};
+use crate::adapters::http::{HttpErrorKind, HttpMethod, HttpRequest, HttpTransport, base_url, is_path_segment};
 use crate::adapters::intune::{Cloud, IntuneOnline};
 use crate::ports::{PortError, PortErrorKind};
 
@@ -335,6 +335,11 @@ async fn import(scope: &Scope, online: &OnlineChecks, transport: &Arc<Watched>, 
     let Some(token) = token else {
         return vec![Finding::skipped(Check::Permission, IMPORT_ROLE, "there is no token for Microsoft Graph")];
     };
+    // With SCEP and revocation the client of discovery refuses such an address; here nobody else does.
+    if let Err(problem) = base_url(&online.cloud.graph, online.cloud.dangerous_plain_http_on_loopback) {
+        let what = format!("Graph's URL {problem}; no token is sent there");
+        return vec![Finding::error(Check::Permission, IMPORT_ROLE, what, "correct `Cloud::graph`")];
+    }
     let cure = "grant the app registration the application permission `DeviceManagementConfiguration.ReadWrite.All` of Microsoft Graph, with admin \
                 consent, and check again: the token from before was dropped";
     let mut findings = vec![role("Microsoft Graph", token, IMPORT_ROLE, |what| {
