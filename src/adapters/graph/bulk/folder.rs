@@ -63,10 +63,15 @@ impl PfxFolder {
 
 /// Reads a file into one buffer of its size.
 fn read(path: &Path, max_bytes: usize) -> io::Result<SecretBytes> {
+    let no_file = || io::Error::other("it is no file");
+    // Before it is opened: a named pipe would be waited for.
+    if !path.metadata()?.is_file() {
+        return Err(no_file());
+    }
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is no file"));
+        return Err(no_file());
     }
     let len = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     if len > max_bytes {
