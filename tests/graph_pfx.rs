@@ -625,7 +625,10 @@ fn without_a_token_graph_is_not_contacted() {
     bench.tokens.fail(PortError::misconfigured("the client secret is wrong"));
     let error = bench.list().unwrap_err();
     assert!(error.kind() == GraphErrorKind::Token && error.concerns_all() && error.to_string().contains("client secret"), "{error}");
-    assert_eq!(bench.lab.seen().len(), 0);
+    // No call was sent, so there is no id by which Microsoft would find it.
+    assert_eq!((bench.lab.seen().len(), error.client_request_id()), (0, None));
+    bench.tokens.fail(PortError::misconfigured("no token for the scope: the client secret is wrong"));
+    assert_eq!(bench.list().unwrap_err().to_string(), "no token for the scope: the client secret is wrong");
     bench.tokens.fail(PortError::transient("no route"));
     bench.list().unwrap();
 }
