@@ -60,7 +60,7 @@ fn examine(arguments: &Arguments) -> Result<Report> {
     if let Some(path) = &arguments.tenant {
         let file = TenantFile::load(path)?;
         let clients = file.clients(&provider, runtime.clone())?;
-        let network = SystemNetwork::new(runtime.clone(), &file.network.trust()?, &file.network.proxy()?, timeout)?;
+        let network = SystemNetwork::new(runtime.clone(), &file.network.trust()?, &file.proxy()?, timeout)?;
         let mut checks = OnlineChecks::new(&file.tenant, clients.tokens, clients.transport).cloud(clients.cloud).network(Arc::new(network));
         if arguments.import {
             checks = checks.with_import();
