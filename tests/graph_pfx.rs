@@ -26,7 +26,7 @@ use intune_connector::adapters::http::{HttpMethod, HttpResponse};
 use intune_connector::crypto::{CryptoProvider, DecryptionKey, unwrap_now};
 use intune_connector::ids::Thumbprint;
 use intune_connector::message::certificate::CertificateBuilder;
-use intune_connector::message::pfx::{PfxBuilder, PfxErrorKind, PfxIdentity};
+use intune_connector::message::pfx::{PfxBuilder, PfxErrorKind, PfxIdentity, TrustedCertificate};
 use intune_connector::message::public_key::RsaPublicKey;
 use intune_connector::message::reencrypt::{LegacyPadding, PasswordOpening};
 use intune_connector::ports::{PortError, PortErrorKind, Runtime as _};
@@ -337,6 +337,23 @@ fn a_file_with_two_keys_or_none_is_refused_and_says_which() {
         let thumbprint = thumbprint(&identity.certificate);
         assert!(thumbprints.contains(&thumbprint) && problems[0].to_string().contains(&thumbprint.to_string()));
     }
+    let strangers = PfxBuilder::new(PfxProfile::Modern).identity(PfxIdentity::new(&one.key, &two.certificate));
+    assert!(strangers.iterations(2_000).build(&Password::from(PASSWORD), &PROVIDER).is_err(), "a key with another's certificate");
+    let certificates = PfxBuilder::new(PfxProfile::Modern)
+        .trusted_certificate(TrustedCertificate::new(&ROOT.certificate))
+        .iterations(2_000)
+        .build(&Password::from(PASSWORD), &PROVIDER)
+        .unwrap();
+    let none = self::problems(check(&certificates, PASSWORD));
+    assert_eq!(none, [PfxProblem::NoIdentity { keys: 0, certificates: 1 }]);
+}
+
+#[test]
+fn a_file_without_mac_is_refused_for_the_right_and_for_a_wrong_password() {
+    let pfx = SecretBytes::new(pki::without_mac(pfx_of(&mail_leaf(), PASSWORD).secret_bytes()));
+    assert_eq!(problems(check(&pfx, PASSWORD)), [PfxProblem::NoMac]);
+    let wrong = problems(check(&pfx, "a-guess"));
+    assert!(matches!(wrong[..], [PfxProblem::NoMac | PfxProblem::DoesNotOpen { .. }]), "{wrong:?}");
 }
 
 #[test]

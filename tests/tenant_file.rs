@@ -41,7 +41,7 @@ fn the_example_that_help_shows_is_read() {
 fn a_secret_in_the_wrong_place_is_told_by_its_line_and_not_repeated() {
     for (text, line, word) in [
         (format!("{HEAD}[credential]\nclient_secret = \"{SECRET}\"\n"), 4, "secret_file"),
-        (format!("{HEAD}credential = \"{SECRET}\"\n"), 3, "expected"),
+        (format!("{HEAD}credential = \"{SECRET}\"\n"), 3, "expected a section [credential]"),
         (format!("{HEAD}[credential]\nsecret_file = [\"{SECRET}\"]\n"), 4, "expected"),
         (format!("{HEAD}cloud = \"{SECRET}\"\n[credential]\n"), 3, "us-government"),
         (format!("{HEAD}[credential]\nsecret_file = {SECRET}\n"), 4, ""),

@@ -78,7 +78,7 @@ pub enum CloudName {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section [credential]")]
 pub struct CredentialSection {
     secret_file: Option<PathBuf>,
     secret_variable: Option<String>,
@@ -89,7 +89,7 @@ pub struct CredentialSection {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section [network]")]
 pub struct NetworkSection {
     proxy: Option<String>,
     proxy_user: Option<String>,
@@ -98,7 +98,7 @@ pub struct NetworkSection {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section [service]")]
 pub struct ServiceSection {
     pub dir: PathBuf,
     pub scep_listen: String,
