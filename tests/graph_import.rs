@@ -213,7 +213,11 @@ fn passwords_come_from_the_list_a_variable_or_a_file() {
     assert_eq!(outcomes(&outcome), [Created, Created, Refused, Refused, Refused]);
     assert!(outcome.1[2].message.contains("password is wrong"));
     assert!(outcome.1[3].message.contains("NO_SUCH_VARIABLE_HERE"));
-    assert!(outcome.1[4].message.contains("no.txt"));
+    assert!(outcome.1[4].message.contains("`password_file` names cannot be read"));
+    let swapped = bench.run(&format!("3.pfx,a@contoso.example,,{SECRET},\n3.pfx,b@contoso.example,,,{SECRET}\n"));
+    assert_eq!(outcomes(&swapped), [Refused, Refused]);
+    let written = std::fs::read_to_string(bench.result_path()).unwrap();
+    assert!(!written.contains("hunter2") && written.contains("that `password_env` names"), "{written}");
 }
 
 #[test]

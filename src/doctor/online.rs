@@ -31,6 +31,7 @@ const MAX_PAGE: usize = 1 << 20;
 const GRAPH_ROLE: &str = "Application.Read.All";
 const INTUNE_ROLE: &str = "scep_challenge_provider";
 const IMPORT_ROLE: &str = "DeviceManagementConfiguration.ReadWrite.All";
+const USER_ROLE: &str = "User.Read.All";
 
 /// What the connector uses of Intune, and by which means.
 ///
@@ -346,6 +347,12 @@ async fn import(scope: &Scope, online: &OnlineChecks, transport: &Arc<Watched>, 
         online.tokens.refused(&online.cloud.graph_scope, token);
         Finding::error(Check::Role, "Microsoft Graph", what, cure)
     })];
+    // Without it files are imported, and a refusal does not say that the user is missing.
+    findings.push(role("Microsoft Graph", token, USER_ROLE, |what| {
+        let cure = "grant the app registration the application permission `User.Read.All` of Microsoft Graph, with admin consent: by it users \
+                    whom the tenant does not have are told";
+        Finding::warning(Check::Role, "Microsoft Graph", what, cure)
+    }));
     let request = HttpRequest::new(HttpMethod::Get, format!("{}?$top=1", online.graph(&online.import_collection)))
         .with_bearer(token.secret_str())
         .with_timeout(scope.timeout)

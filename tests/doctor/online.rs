@@ -217,6 +217,14 @@ fn a_missing_role_of_graph_is_told_by_the_token_and_proved_by_the_call() {
 }
 
 #[test]
+fn an_importer_that_may_not_look_up_users_is_warned() {
+    let roles = vec!["Application.Read.All", "DeviceManagementConfiguration.ReadWrite.All"];
+    let report = spoilt(|world| drop(world.tokens.roles.lock().unwrap().insert("graph", roles)));
+    expect(&report, Check::Role, Warning, "no role User.Read.All", "`User.Read.All` of Microsoft Graph, with admin consent");
+    assert_eq!(report.exit_code(), 1, "{report}");
+}
+
+#[test]
 fn an_opaque_token_is_no_error() {
     let report = spoilt(|world| *world.tokens.opaque.lock().unwrap() = true);
     assert_eq!(report.exit_code(), 0, "{report}");
