@@ -1,6 +1,7 @@
 //! What would the connector do? A handful of requests against your policies, with nothing issued, revoked or uploaded.
 //!
-//! `cargo run --example dry_run` prints a table, and with `--json` the same for programs.
+//! `cargo run --example dry_run` prints a table, and with `--json` the same for programs. With the feature `http-queue`, `--recorded FILE`
+//! judges the requests in a file in place of those below.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -23,7 +24,29 @@ use rustls_pki_types::CertificateDer;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
+const USAGE: &str = "\
+usage: dry_run [--json] [--recorded FILE]
+
+  --json           for programs, in place of a table
+  --recorded FILE  judge these requests in place of made-up ones: {\"items\":[...]} as an open queue answers (docs/open-queue.md),
+                   and as `dry_run::write_recorded` writes; needs the feature `http-queue`
+
+The policies, the CA and the tenant contoso.example stand in the source: put yours there. Nothing is issued, revoked or uploaded.";
+
 fn main() -> Fallible<()> {
+    let (mut json, mut recorded) = (false, None);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--json" => json = true,
+            "--recorded" => recorded = Some(arguments.next().ok_or("--recorded needs a file")?),
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            other => return Err(format!("unknown argument {other}\n\n{USAGE}").into()),
+        }
+    }
     let provider = CryptoProvider::ring_and_aws_lc_rs();
     let runtime = Arc::new(StdRuntime::new()?);
     let name: CaName = "Contoso Issuing CA".parse()?;
@@ -38,6 +61,42 @@ fn main() -> Fallible<()> {
         .flow(PkcsConfig::new(queue.clone(), name.clone(), ca.clone(), issuance.clone(), recipients))
         .flow(RevokeConfig::new(queue, name.clone(), ca));
 
+    let items = match &recorded {
+        Some(path) => read(path)?,
+        None => made_up(&name, &device)?,
+    };
+    let mut report = runtime.block_on(dry.run(items));
+
+    if recorded.is_none() {
+        // SCEP: a recorded CSR, supposing that Intune accepts its challenge and vouches for nothing beyond it.
+        let vouched = Vouched::default();
+        let approval = ScepApproval::new(name, Duration::from_secs(86_400 * 365), &vouched);
+        let verdict = judge_csr(&provider, &issuance, &csr(&provider)?, &approval, &Limits::default(), runtime.now());
+        report.push(RequestReport::new("scep-1", Flow::Scep, verdict));
+    }
+
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}
+
+/// Requests in a file.
+#[cfg(feature = "http-queue")]
+fn read(path: &str) -> Fallible<Vec<QueueItem>> {
+    let file = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+    Ok(intune_connector::dry_run::read_recorded(&file).map_err(|error| format!("{path}: {error}"))?)
+}
+
+#[cfg(not(feature = "http-queue"))]
+fn read(_: &str) -> Fallible<Vec<QueueItem>> {
+    Err("--recorded needs the feature `http-queue`: cargo run --features http-queue --example dry_run".into())
+}
+
+/// One request for each verdict.
+fn made_up(name: &CaName, device: &CertificateDer<'static>) -> Fallible<Vec<QueueItem>> {
     let ask = |upn: &str| -> Fallible<PkcsRequest> {
         let mut request = PkcsRequest::new(name.clone(), "CN=jane", device.clone());
         request.key = KeyAlgorithm::EcP256;
@@ -51,28 +110,14 @@ fn main() -> Fallible<()> {
     own.issuer = Some(name.to_string());
     let mut others = RevokeRequest::new("1A2B");
     others.issuer = Some("Fabrikam CA".to_owned());
-    let items = vec![
+    Ok(vec![
         item("issue-1", Flow::Pkcs, Payload::Pkcs(Box::new(ask("jane@contoso.example")?)))?,
         item("issue-2", Flow::Pkcs, Payload::Pkcs(Box::new(ask("administrator@fabrikam.example")?)))?,
         item("issue-3", Flow::Pkcs, Payload::Pkcs(Box::new(too_long)))?,
         item("issue-4", Flow::Pkcs, Payload::Malformed("the profile has no CA".to_owned()))?,
         item("revoke-1", Flow::Revoke, Payload::Revoke(own))?,
         item("revoke-2", Flow::Revoke, Payload::Revoke(others))?,
-    ];
-    let mut report = runtime.block_on(dry.run(items));
-
-    // SCEP: a recorded CSR, supposing that Intune accepts its challenge and vouches for nothing beyond it.
-    let vouched = Vouched::default();
-    let approval = ScepApproval::new(name, Duration::from_secs(86_400 * 365), &vouched);
-    let verdict = judge_csr(&provider, &issuance, &csr(&provider)?, &approval, &Limits::default(), runtime.now());
-    report.push(RequestReport::new("scep-1", Flow::Scep, verdict));
-
-    if std::env::args().nth(1).as_deref() == Some("--json") {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        println!("{report}");
-    }
-    Ok(())
+    ])
 }
 
 fn item(id: &str, flow: Flow, payload: Payload) -> Fallible<QueueItem> {

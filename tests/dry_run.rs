@@ -23,9 +23,10 @@ use intune_connector::message::name::Name;
 use intune_connector::pkcs::PkcsConfig;
 use intune_connector::policy::{IssuancePolicy, RecipientPolicy, ScepApproval};
 use intune_connector::ports::{
-    Batch, CaCapabilities, CertificateAuthority, CompleteAnswer, CompleteRequest, FindAnswer, FindRequest, IntuneQueue, IssueAnswer,
-    IssueRequest, KnownCertificate, LookupAnswer, LookupRequest, Payload, PkcsRequest, PortError, QueueCapabilities, QueueItem,
-    ReceiveRequest, RevokeAnswer, RevokeBy, RevokeCall, RevokeRequest, StatusRequest, Vouched,
+    Batch, CaCapabilities, CertificateAuthority, CompleteAnswer, CompleteRequest, ExtendLeaseRequest, FindAnswer, FindRequest,
+    HealthMessage, IntuneQueue, IssueAnswer, IssueRequest, KnownCertificate, LookupAnswer, LookupRequest, Payload, PkcsRequest, PortError,
+    QueueCapabilities, QueueItem, ReceiveRequest, RevokeAnswer, RevokeBy, RevokeCall, RevokeRequest, SignNextCaRequest, StatusRequest,
+    Vouched,
 };
 use intune_connector::recrypt::{RecryptConfig, RecryptKey};
 use intune_connector::retry::ErrorClass;
@@ -33,7 +34,7 @@ use intune_connector::revoke::RevokeConfig;
 use intune_connector::secret::Password;
 use intune_connector::terms::{Flow, KeyAlgorithm, PaddingScheme, RevocationReason, SubjectAltName, oids};
 use intune_connector::time::Timestamp;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use tenant::{FaultyKeys, IMPORT_PASSWORD, KEYS, import, import_request, meta, oid, pkcs_request, recrypt, revoke};
 
 /// A CA that nobody may ask for anything; `issued` are the serial numbers that a look-up finds, where look-ups are allowed.
@@ -50,6 +51,8 @@ impl CertificateAuthority for ForbiddenCa {
         can.revoke_by = vec![self.by];
         can.lookup_by_serial = true;
         can.find = true;
+        can.idempotent_issue = true;
+        can.pending = true;
         can.sid_extension = true;
         can
     }
@@ -73,6 +76,12 @@ impl CertificateAuthority for ForbiddenCa {
     async fn chain(&self) -> Result<Vec<CertificateDer<'static>>, PortError> {
         std::process::abort()
     }
+    async fn crl(&self) -> Result<CertificateRevocationListDer<'static>, PortError> {
+        std::process::abort()
+    }
+    async fn sign_next_ca(&self, _: SignNextCaRequest<'_>) -> Result<Vec<u8>, PortError> {
+        std::process::abort()
+    }
 }
 
 /// A queue that nobody may call.
@@ -88,6 +97,12 @@ impl IntuneQueue for ForbiddenQueue {
         std::process::abort()
     }
     async fn complete(&self, _: CompleteRequest) -> Result<Vec<CompleteAnswer>, PortError> {
+        std::process::abort()
+    }
+    async fn extend_lease(&self, _: ExtendLeaseRequest) -> Result<(), PortError> {
+        std::process::abort()
+    }
+    async fn report_health(&self, _: HealthMessage) -> Result<(), PortError> {
         std::process::abort()
     }
 }
@@ -289,6 +304,33 @@ fn what_the_engine_sorts_out_is_sorted_out_here() {
     assert_eq!(report.requests[5].verdict, Verdict::Repeated { same: true });
     assert_eq!(report.requests[6].verdict, Verdict::Repeated { same: false });
     assert_eq!((report.count(left), report.count("would-issue")), (4, 0));
+}
+
+#[test]
+fn whatever_is_requested_and_however_the_ca_revokes_it_is_asked_for_nothing_but_look_ups() {
+    let issuerless = || Payload::Revoke(RevokeRequest::new("1A"));
+    for by in [RevokeBy::Serial, RevokeBy::Certificate, RevokeBy::CaSideId] {
+        for lookups in [None, Some(&["1A"][..]), Some(&[][..])] {
+            let world = World { ca: Arc::new(ForbiddenCa { by, lookups }), lookups: lookups.is_some(), ..World::new() };
+            let payloads = [
+                (Flow::Pkcs, tenant::pkcs("ca")),
+                (Flow::Pkcs, tenant::pkcs("other")),
+                (Flow::Pkcs, pkcs_with(|request| request.key = KeyAlgorithm::EcP384)),
+                (Flow::PkcsRecrypt, recrypt()),
+                (Flow::PkcsImport, import(IMPORT_PASSWORD)),
+                (Flow::Revoke, revoke("1A", "ca")),
+                (Flow::Revoke, revoke("1A", "other")),
+                (Flow::Revoke, revoke("no number", "ca")),
+                (Flow::Revoke, issuerless()),
+            ];
+            let numbered = payloads.into_iter().enumerate();
+            let items: Vec<_> = numbered.map(|(at, (flow, payload))| QueueItem::new(meta(flow, &format!("r{at}")), payload)).collect();
+            let report = world.run(items);
+            // The CA and the queue end the process when they are called.
+            assert_eq!((report.requests.len(), report.count("would-upload")), (9, 2), "{report}");
+            assert!(report.count("would-issue") >= 1, "{report}");
+        }
+    }
 }
 
 #[test]

@@ -183,6 +183,17 @@ fn rows_fail_alone_and_say_why() {
     assert!(!outcome.0.is_clean());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_in_the_folder_is_not_waited_for() {
+    let bench = bench(1);
+    let made = std::process::Command::new("mkfifo").arg(bench.folder.path().join("pipe.pfx")).status().unwrap();
+    assert!(made.success());
+    let outcome = bench.run(&format!("pipe.pfx,{0},{SECRET},,\n1.pfx,{0},,,pipe.pfx\n", upn(1)));
+    assert_eq!(outcomes(&outcome), [Refused, Refused]);
+    assert!(outcome.1.iter().all(|result| result.message.contains("it is no file")), "{outcome:?}");
+}
+
 #[test]
 fn passwords_come_from_the_list_a_variable_or_a_file() {
     let bench = bench(3);
@@ -202,7 +213,11 @@ fn passwords_come_from_the_list_a_variable_or_a_file() {
     assert_eq!(outcomes(&outcome), [Created, Created, Refused, Refused, Refused]);
     assert!(outcome.1[2].message.contains("password is wrong"));
     assert!(outcome.1[3].message.contains("NO_SUCH_VARIABLE_HERE"));
-    assert!(outcome.1[4].message.contains("no.txt"));
+    assert!(outcome.1[4].message.contains("`password_file` names cannot be read"));
+    let swapped = bench.run(&format!("3.pfx,a@contoso.example,,{SECRET},\n3.pfx,b@contoso.example,,,{SECRET}\n"));
+    assert_eq!(outcomes(&swapped), [Refused, Refused]);
+    let written = std::fs::read_to_string(bench.result_path()).unwrap();
+    assert!(!written.contains("hunter2") && written.contains("that `password_env` names"), "{written}");
 }
 
 #[test]

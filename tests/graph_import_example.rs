@@ -181,6 +181,7 @@ fn what_cannot_be_begun_makes_the_exit_code_2() {
         (&["--tenant", "t"], "--client-id"),
         (&["--token-env", "X"], "--result"),
         (&["--dry-run", "--purpose", "vpns"], "no such purpose"),
+        (&["--tenant", "t", "--client-id", "c", "--secret-env", "X", "--graph", "http://127.0.0.1:1"], "give --authority"),
         (&["--dry-run", "--concurrency", "0"], "1 to 32"),
     ] {
         let (code, _, err) = run(arguments);

@@ -26,7 +26,7 @@ use intune_connector::adapters::http::{HttpMethod, HttpResponse};
 use intune_connector::crypto::{CryptoProvider, DecryptionKey, unwrap_now};
 use intune_connector::ids::Thumbprint;
 use intune_connector::message::certificate::CertificateBuilder;
-use intune_connector::message::pfx::{PfxBuilder, PfxErrorKind, PfxIdentity};
+use intune_connector::message::pfx::{PfxBuilder, PfxErrorKind, PfxIdentity, TrustedCertificate};
 use intune_connector::message::public_key::RsaPublicKey;
 use intune_connector::message::reencrypt::{LegacyPadding, PasswordOpening};
 use intune_connector::ports::{PortError, PortErrorKind, Runtime as _};
@@ -337,6 +337,23 @@ fn a_file_with_two_keys_or_none_is_refused_and_says_which() {
         let thumbprint = thumbprint(&identity.certificate);
         assert!(thumbprints.contains(&thumbprint) && problems[0].to_string().contains(&thumbprint.to_string()));
     }
+    let strangers = PfxBuilder::new(PfxProfile::Modern).identity(PfxIdentity::new(&one.key, &two.certificate));
+    assert!(strangers.iterations(2_000).build(&Password::from(PASSWORD), &PROVIDER).is_err(), "a key with another's certificate");
+    let certificates = PfxBuilder::new(PfxProfile::Modern)
+        .trusted_certificate(TrustedCertificate::new(&ROOT.certificate))
+        .iterations(2_000)
+        .build(&Password::from(PASSWORD), &PROVIDER)
+        .unwrap();
+    let none = self::problems(check(&certificates, PASSWORD));
+    assert_eq!(none, [PfxProblem::NoIdentity { keys: 0, certificates: 1 }]);
+}
+
+#[test]
+fn a_file_without_mac_is_refused_for_the_right_and_for_a_wrong_password() {
+    let pfx = SecretBytes::new(pki::without_mac(pfx_of(&mail_leaf(), PASSWORD).secret_bytes()));
+    assert_eq!(problems(check(&pfx, PASSWORD)), [PfxProblem::NoMac]);
+    let wrong = problems(check(&pfx, "a-guess"));
+    assert!(matches!(wrong[..], [PfxProblem::NoMac | PfxProblem::DoesNotOpen { .. }]), "{wrong:?}");
 }
 
 #[test]
@@ -625,7 +642,10 @@ fn without_a_token_graph_is_not_contacted() {
     bench.tokens.fail(PortError::misconfigured("the client secret is wrong"));
     let error = bench.list().unwrap_err();
     assert!(error.kind() == GraphErrorKind::Token && error.concerns_all() && error.to_string().contains("client secret"), "{error}");
-    assert_eq!(bench.lab.seen().len(), 0);
+    // No call was sent, so there is no id by which Microsoft would find it.
+    assert_eq!((bench.lab.seen().len(), error.client_request_id()), (0, None));
+    bench.tokens.fail(PortError::misconfigured("no token for the scope: the client secret is wrong"));
+    assert_eq!(bench.list().unwrap_err().to_string(), "no token for the scope: the client secret is wrong");
     bench.tokens.fail(PortError::transient("no route"));
     bench.list().unwrap();
 }

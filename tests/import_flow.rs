@@ -2,6 +2,8 @@
 #![cfg(feature = "import")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "support/pki.rs"]
+mod pki;
 mod support;
 
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -361,21 +363,11 @@ fn wrong_key_wrong_password_and_bad_padding_give_the_queue_one_answer() {
     }
 }
 
-/// Cuts the `macData` off a file of ours: a SEQUENCE, with lengths of two octets, of version, authSafe and macData.
-fn without_mac(pfx: &[u8]) -> Vec<u8> {
-    assert_eq!((pfx[..2].to_vec(), pfx[4..7].to_vec(), pfx[7..9].to_vec()), (vec![0x30, 0x82], vec![2, 1, 3], vec![0x30, 0x82]));
-    let end = 11 + usize::from(u16::from_be_bytes([pfx[9], pfx[10]]));
-    assert!(end < pfx.len(), "there is a MAC to cut off");
-    let mut file = pfx[..end].to_vec();
-    file[2..4].copy_from_slice(&u16::try_from(end - 4).unwrap().to_be_bytes());
-    file
-}
-
 #[test]
 fn a_file_without_mac_is_refused_alike_for_right_and_wrong_passwords_and_no_key_is_used() {
     let spy = SpyKey::new(&WORLD.import_key.decryption_key, 0);
     let store = || Arc::new(FaultyKeys { keys: vec![spy.clone()], ..FaultyKeys::default() });
-    let pfx = without_mac(&WORLD.pfx);
+    let pfx = pki::without_mac(&WORLD.pfx);
     let scheme = PaddingScheme::OaepSha512;
     let rig = Rig::new(store(), |config| config);
     rig.push("right", encrypted(PASSWORD.as_bytes(), scheme), scheme, &pfx);

@@ -49,7 +49,7 @@ async fn serve_tenant(path: &Path) -> Checked<()> {
     let sink = Arc::new(JsonLinesSink::new(&service.dir)?);
     // One file: the cool-down of revocation and what waits to be told to Intune survive a restart.
     let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(service.dir.join("journal.sqlite"))?);
-    let sealing_key = sealing_key(&provider, &service.dir.join("sealing.key"))?;
+    let sealing_key = sealing_key(&provider, &service.dir.join(tenant_file::SEALING_KEY))?;
 
     let intune = IntuneScep::new(clients.intune.clone())
         .with_provider_name(clients.provider_name.clone())

@@ -55,7 +55,8 @@ usage: connector [--requests N] [--all-events] [--in-memory] [--faults none|mild
   --all-events       every step of every request
   --in-memory        without HTTP, as always when built without the feature `sim`
   --faults, --seed   how often calls to Intune fail, and which; mild and 1 when left out
-  --intune FILE      SCEP and revocation for a real tenant, until Ctrl-C; needs --all-features
+  --intune FILE      SCEP and revocation for a real tenant or a simulator, until Ctrl-C; needs --all-features. It takes revocation
+                     requests at once: Intune then gives none to any other connector of the tenant for an hour
 ";
 
 fn main() -> ExitCode {

@@ -60,7 +60,7 @@ fn examine(arguments: &Arguments) -> Result<Report> {
     if let Some(path) = &arguments.tenant {
         let file = TenantFile::load(path)?;
         let clients = file.clients(&provider, runtime.clone())?;
-        let network = SystemNetwork::new(runtime.clone(), &file.network.trust()?, &file.network.proxy()?, timeout)?;
+        let network = SystemNetwork::new(runtime.clone(), &file.network.trust()?, &file.proxy()?, timeout)?;
         let mut checks = OnlineChecks::new(&file.tenant, clients.tokens, clients.transport).cloud(clients.cloud).network(Arc::new(network));
         if arguments.import {
             checks = checks.with_import();
@@ -89,7 +89,10 @@ fn examine(arguments: &Arguments) -> Result<Report> {
     doctor = arguments.folders.iter().fold(doctor, Doctor::folder);
     doctor = arguments.secrets.iter().fold(doctor, Doctor::secret_file);
     doctor = arguments.ca_hosts.iter().fold(doctor, Doctor::ca_host);
-    Ok(runtime.block_on(doctor.run()))
+    let report = runtime.block_on(doctor.run());
+    // A thread that hangs, in a dead mount or a name server, is told of in the report, and not waited for.
+    core::mem::forget(runtime);
+    Ok(report)
 }
 
 fn certificate(path: &Path) -> Result<CertificateDer<'static>> {

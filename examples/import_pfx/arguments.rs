@@ -14,16 +14,17 @@ CREDENTIAL
   --token-env NAME          or: a token for Graph in a variable, such as one of `az account get-access-token`
 
 WHAT
-  --public-key FILE         the connector's public key: PEM or RSAPUBLICBLOB
+  --public-key FILE         the connector's public key: PEM or RSAPUBLICBLOB, such as `openssl rsa -pubout` and Microsoft's module export
   --key-name NAME           the name of its private half on the connector
   --provider-name NAME      the key storage provider that has it
   --folder DIR              where the .pfx and .p12 files lie
-  --csv FILE                the list: file,upn,password|password_env|password_file[,purpose][,mail][,thumbprint]
+  --csv FILE                the list; its first line names the columns: file,upn,password[,purpose][,mail][,thumbprint]; in place of
+                            password may stand password_env, a variable that holds it, or password_file, a file that does
   --result FILE             what became of each row; a later run passes over what succeeded
 
 OPTIONS
   --dry-run                 check everything, send and write nothing; needs no credential and no result file
-  --purpose P               for rows without one: smimeEncryption, smimeSigning, wifi, unassigned
+  --purpose P               needed unless the list has the column; for rows without one: smimeEncryption, smimeSigning, wifi, unassigned
   --padding P               oaepSha512 (default), oaepSha384, oaepSha256
   --existing keep|update    records that are there already (default keep)
   --expired refuse|warn     certificates that are over (default refuse)
@@ -32,7 +33,8 @@ OPTIONS
   --graph URL               default https://graph.microsoft.com
   --scope S                 of the token (default: Graph's URL and /.default; on loopback that of the public cloud)
   --authority URL           default https://login.microsoftonline.com/
-  --plain-http-on-loopback  take http:// URLs of loopback addresses, for a simulator on this machine
+  --plain-http-on-loopback  take http:// URLs of loopback addresses, for a simulator on this machine: give --graph and --authority as
+                            `--example simulator` prints them, and make the list's users known to it by its option --user
   --help                    this text
 
 Exit code: 0 every row is done, 1 some are not, 2 nothing could be begun.
@@ -127,6 +129,12 @@ impl Arguments {
             (None, None, None, None) if dry_run => Access::Nowhere,
             _ => return Err("give --tenant, --client-id and a secret, or --token-env alone".to_owned()),
         };
+        let (graph, authority) = (take("--graph"), take("--authority"));
+        let is_plain = graph.as_ref().is_some_and(|graph| graph.starts_with("http://"));
+        if is_plain && authority.is_none() && matches!(access, Access::Secret { .. }) {
+            // Else a simulator's secret would go to Microsoft.
+            return Err("--graph is plain HTTP: give --authority, too, as the simulator prints it".to_owned());
+        }
         let result = take("--result");
         if result.is_none() && !dry_run {
             return Err("--result is missing: a run without a result file cannot be resumed".to_owned());
@@ -162,9 +170,9 @@ impl Arguments {
             expired,
             encoding,
             concurrency,
-            graph: take("--graph"),
+            graph,
             scope: take("--scope"),
-            authority: take("--authority"),
+            authority,
             plain,
         }))
     }

@@ -20,7 +20,7 @@ use intune_connector::adapters::entra::{ClientCredentials, Credential, SecretSou
 use intune_connector::adapters::graph::{
     BulkImport, GraphPfx, GraphSettings, ImportKey, ImportList, ImportSummary, PfxChecks, PfxFolder, ResultFile, RowOutcome,
 };
-use intune_connector::adapters::http::{HttpClient, HttpTransport, TrustAnchors};
+use intune_connector::adapters::http::{HttpClient, HttpTransport, ProxySetting, TrustAnchors};
 use intune_connector::crypto::CryptoProvider;
 use intune_connector::ports::Runtime;
 use intune_connector::secret::SecretBytes;
@@ -61,7 +61,8 @@ fn run(arguments: &Arguments) -> Result<ImportSummary, Box<dyn Error>> {
     warn_of_unlisted(&arguments.folder, &list);
     let mut http = HttpClient::builder();
     if arguments.is_plain_alone() {
-        http = http.trust(TrustAnchors::Only(Vec::new()));
+        // A proxy of the environment would be in the way to this machine.
+        http = http.trust(TrustAnchors::Only(Vec::new())).proxy(ProxySetting::Direct);
     }
     let transport: Arc<dyn HttpTransport> = Arc::new(http.build()?);
     let tokens = tokens(arguments, &transport, runtime.clone(), &provider)?;

@@ -11,7 +11,7 @@ usage: simulator --listen ADDR [options]
   --seed N                    what chance gives the faults; the same seed gives the same faults. Default 0
   --faults none|mild|harsh    how much goes wrong. Default none
   --base-url URL              where clients reach it, when that is not http://ADDR: behind a proxy on this machine that adds TLS
-  --user UPN                  a user of the tenant; may be given several times
+  --user UPN                  a user of the tenant, to whom PFX files can be imported; may be given several times. Default none
   --record-bodies             keep the bodies of requests for /control/v1/arrivals; they hold secrets
   --help                      this text
 

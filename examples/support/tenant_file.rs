@@ -25,10 +25,11 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 pub const EXAMPLE: &str = r#"tenant = "contoso.onmicrosoft.com"         # domain or id
 client_id = "00000000-0000-0000-0000-000000000000"
 cloud = "global"                           # or "us-government", "china"
-# simulator = "http://127.0.0.1:8080"      # in place of a cloud: what `--example simulator` prints as "graph"
+# simulator = "http://127.0.0.1:8080"      # in place of a cloud: what `--example simulator` prints as "graph"; "tenant" and "clientId"
+#                                          # go above, and its "clientSecret" into the secret's file
 provider_name = "Contoso-Connector/1.0"    # as Intune's portal and support see the caller
 
-[credential]                               # one of the three
+[credential]                               # one of the three; no secret stands in this file
 secret_file = "/etc/contoso/client-secret" # or secret_variable = "NAME"
 expires = "2027-01-31T00:00:00Z"           # of the secret, for warnings ahead of time
 # certificate_file = "app.pem"             # with
@@ -42,10 +43,13 @@ expires = "2027-01-31T00:00:00Z"           # of the secret, for warnings ahead o
 # roots_file = "proxy-root.pem"            # trusted beside what the system trusts
 
 [service]
-dir = "/var/lib/contoso-connector"         # the journal, the event logs, ca.pem
+dir = "/var/lib/contoso-connector"         # the journal and the key that seals it, the event logs, ca.cer
 scep_listen = "127.0.0.1:8080"             # put TLS in front
 ca_name = "Contoso Issuing CA"             # what Intune is told, and names in revocation requests
 "#;
+
+/// In the service's folder: the key that seals the journal.
+pub const SEALING_KEY: &str = "sealing.key";
 
 /// The file.
 #[derive(Deserialize)]
@@ -74,7 +78,7 @@ pub enum CloudName {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section [credential]")]
 pub struct CredentialSection {
     secret_file: Option<PathBuf>,
     secret_variable: Option<String>,
@@ -85,7 +89,7 @@ pub struct CredentialSection {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section [network]")]
 pub struct NetworkSection {
     proxy: Option<String>,
     proxy_user: Option<String>,
@@ -94,7 +98,7 @@ pub struct NetworkSection {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section [service]")]
 pub struct ServiceSection {
     pub dir: PathBuf,
     pub scep_listen: String,
@@ -113,7 +117,7 @@ pub struct Clients {
 impl TenantFile {
     pub fn load(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?)
+        Ok(toml::from_str(&text).map_err(|error| format!("{}: {}", path.display(), mistake(&text, &error)))?)
     }
 
     pub fn clients(&self, provider: &CryptoProvider, runtime: Arc<dyn Runtime>) -> Result<Clients> {
@@ -126,7 +130,7 @@ impl TenantFile {
             Some(base) => simulated(cloud, base.trim_end_matches('/'))?,
             None => cloud,
         };
-        let transport: Arc<dyn HttpTransport> = Arc::new(self.network.client()?);
+        let transport: Arc<dyn HttpTransport> = Arc::new(HttpClient::builder().proxy(self.proxy()?).trust(self.network.trust()?).build()?);
         let tokens = ClientCredentials::builder(&self.tenant, &self.client_id, self.credential.read(provider)?)
             .authority(&cloud.authority)
             .dangerous_plain_http_on_loopback(cloud.dangerous_plain_http_on_loopback)
@@ -142,10 +146,19 @@ impl TenantFile {
 }
 
 impl TenantFile {
+    /// The way to the tenant. A simulator is on this machine: a proxy of the environment would be in the way.
+    pub fn proxy(&self) -> Result<ProxySetting> {
+        match (&self.simulator, &self.network.proxy) {
+            (Some(_), None) => Ok(ProxySetting::Direct),
+            _ => self.network.proxy(),
+        }
+    }
+
     /// The files that hold secrets.
     pub fn secret_files(&self) -> Vec<PathBuf> {
         let files = [&self.credential.secret_file, &self.credential.key_file, &self.network.proxy_password_file];
-        files.into_iter().flatten().cloned().collect()
+        let sealing_key = self.service.as_ref().map(|service| service.dir.join(SEALING_KEY)).filter(|file| file.exists());
+        files.into_iter().flatten().cloned().chain(sealing_key).collect()
     }
 }
 
@@ -181,12 +194,13 @@ impl CredentialSection {
 }
 
 impl NetworkSection {
-    fn client(&self) -> Result<HttpClient> {
-        Ok(HttpClient::builder().proxy(self.proxy()?).trust(self.trust()?).build()?)
-    }
-
-    pub fn proxy(&self) -> Result<ProxySetting> {
-        let Some(url) = &self.proxy else { return Ok(ProxySetting::Environment) };
+    fn proxy(&self) -> Result<ProxySetting> {
+        let Some(url) = &self.proxy else {
+            if self.proxy_user.is_some() || self.proxy_password_file.is_some() {
+                return Err("[network]: proxy_user and proxy_password_file need proxy".into());
+            }
+            return Ok(ProxySetting::Environment);
+        };
         let mut proxy = Proxy::new(url);
         if let Some(user) = &self.proxy_user {
             let file = self.proxy_password_file.as_ref().ok_or("[network]: proxy_user needs proxy_password_file")?;
@@ -203,6 +217,21 @@ impl NetworkSection {
     }
 }
 
+/// Where a mistake is and what is expected there. The parser's own text quotes the line, in which somebody may have put a secret.
+fn mistake(text: &str, error: &toml::de::Error) -> String {
+    let what = error.message();
+    let quotes = ["invalid type", "invalid value", "unknown variant"].iter().any(|start| what.starts_with(start));
+    let what = match what.rsplit_once(", expected ") {
+        Some((_, expected)) if quotes => format!("expected {expected}"),
+        _ if quotes => "a value of another kind is expected".to_owned(),
+        _ => what.to_owned(),
+    };
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {what}", before.matches('\n').count() + 1),
+        None => what,
+    }
+}
+
 fn time(text: &str) -> Result<Timestamp> {
     let time = chrono::DateTime::parse_from_rfc3339(text);
     let time = time.map_err(|error| format!("[credential]: `expires` is no time such as 2027-01-31T00:00:00Z: {error}"))?;
@@ -212,7 +241,7 @@ fn time(text: &str) -> Result<Timestamp> {
 /// The same names and paths at a simulator's address.
 fn simulated(mut cloud: Cloud, base: &str) -> Result<Cloud> {
     let address = base.strip_prefix("http://").ok_or("simulator: give the address that it prints, such as http://127.0.0.1:8080")?;
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
     cloud.authority = format!("{base}/");
     cloud.graph = base.to_owned();
     cloud.host_suffixes = [host.to_owned()].into();

@@ -93,6 +93,10 @@ fn judge_secret_file(subject: &str, path: &Path) -> Vec<Finding> {
     let error = |what: String, cure: &str| vec![Finding::error(Check::SecretFile, subject, what, cure)];
     // Opened, not read: what is in it is nobody's business here.
     let is_folder = match fs::metadata(path) {
+        // Opening a named pipe waits for whoever writes to it.
+        Ok(metadata) if !metadata.is_dir() && !metadata.is_file() => {
+            return error("it is neither a file nor a folder".to_owned(), "put the file there, or correct the setting that names it");
+        }
         Ok(metadata) => metadata.is_dir(),
         Err(why) => return error(format!("it cannot be looked at: {why}"), "put the file there, or correct the setting that names it"),
     };

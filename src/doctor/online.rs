@@ -15,7 +15,7 @@ use super::scope::Scope;
 use super::watched::Watched;
 use super::{clock, permission};
 use crate::adapters::entra::{AccessToken, TokenClaims, TokenSource, advice};
-use crate::adapters::http::{HttpErrorKind, HttpMethod, HttpRequest, HttpTransport, is_path_segment};
+use crate::adapters::http::{HttpErrorKind, HttpMethod, HttpRequest, HttpTransport, base_url, is_path_segment};
 use crate::adapters::intune::{Cloud, IntuneOnline};
 use crate::ports::{PortError, PortErrorKind};
 
@@ -31,6 +31,7 @@ const MAX_PAGE: usize = 1 << 20;
 const GRAPH_ROLE: &str = "Application.Read.All";
 const INTUNE_ROLE: &str = "scep_challenge_provider";
 const IMPORT_ROLE: &str = "DeviceManagementConfiguration.ReadWrite.All";
+const USER_ROLE: &str = "User.Read.All";
 
 /// What the connector uses of Intune, and by which means.
 ///
@@ -335,12 +336,23 @@ async fn import(scope: &Scope, online: &OnlineChecks, transport: &Arc<Watched>, 
     let Some(token) = token else {
         return vec![Finding::skipped(Check::Permission, IMPORT_ROLE, "there is no token for Microsoft Graph")];
     };
+    // With SCEP and revocation the client of discovery refuses such an address; here nobody else does.
+    if let Err(problem) = base_url(&online.cloud.graph, online.cloud.dangerous_plain_http_on_loopback) {
+        let what = format!("Graph's URL {problem}; no token is sent there");
+        return vec![Finding::error(Check::Permission, IMPORT_ROLE, what, "correct `Cloud::graph`")];
+    }
     let cure = "grant the app registration the application permission `DeviceManagementConfiguration.ReadWrite.All` of Microsoft Graph, with admin \
                 consent, and check again: the token from before was dropped";
     let mut findings = vec![role("Microsoft Graph", token, IMPORT_ROLE, |what| {
         online.tokens.refused(&online.cloud.graph_scope, token);
         Finding::error(Check::Role, "Microsoft Graph", what, cure)
     })];
+    // Without it files are imported, and a refusal does not say that the user is missing.
+    findings.push(role("Microsoft Graph", token, USER_ROLE, |what| {
+        let cure = "grant the app registration the application permission `User.Read.All` of Microsoft Graph, with admin consent: by it users \
+                    whom the tenant does not have are told";
+        Finding::warning(Check::Role, "Microsoft Graph", what, cure)
+    }));
     let request = HttpRequest::new(HttpMethod::Get, format!("{}?$top=1", online.graph(&online.import_collection)))
         .with_bearer(token.secret_str())
         .with_timeout(scope.timeout)

@@ -66,7 +66,7 @@ impl SystemNetwork {
                 let url = first(["HTTPS_PROXY", "https_proxy"]).or_else(|| first(["ALL_PROXY", "all_proxy"]));
                 let spared = first(["NO_PROXY", "no_proxy"]).unwrap_or_default();
                 let spared = spared.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect();
-                Route::Environment(url.map(|url| ProxyAddress::parse(&url, None)).transpose()?.map(Arc::new), spared)
+                Route::Environment(url.map(|url| ProxyAddress::of_environment(&url)).transpose()?.map(Arc::new), spared)
             }
         };
         Ok(Self { runtime, tls: Arc::new(tls_config(trust)?), proxy: route, timeout })
@@ -109,7 +109,33 @@ fn is_spared(host: &str, spared: &[String]) -> bool {
     })
 }
 
+/// What an address may not hold as it is stands in it as `%XX`; what is none of that stays.
+fn percent_decoded(text: &str) -> Zeroizing<String> {
+    let raw = text.as_bytes();
+    let digit = |at: usize| raw.get(at).and_then(|byte| char::from(*byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok());
+    let mut out = Zeroizing::new(Vec::with_capacity(raw.len()));
+    let mut at = 0;
+    while let Some(byte) = raw.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                at += 3;
+            }
+            _ => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    Zeroizing::new(String::from_utf8_lossy(&out).into_owned())
+}
+
 impl ProxyAddress {
+    /// As the client reads a variable: `http` where the scheme is left out.
+    fn of_environment(text: &str) -> Result<Self, String> {
+        if text.contains("://") { Self::parse(text, None) } else { Self::parse(&Zeroizing::new(format!("http://{text}")), None) }
+    }
+
     fn parse(url: &str, credentials: Option<(&str, &Password)>) -> Result<Self, String> {
         // Not quoted: it may hold a password.
         let wrong =
@@ -123,8 +149,9 @@ impl ProxyAddress {
         };
         let authorization = match credentials {
             Some((user, password)) => Some(basic(user, password.secret_str().unwrap_or_default())),
-            // Only the environment puts them into the URI; they are compared by the proxy as they stand, without percent signs.
-            None => url.password().map(|password| basic(url.username(), password)),
+            // Only the environment puts them into the URI.
+            None if url.username().is_empty() && url.password().is_none() => None,
+            None => Some(basic(&percent_decoded(url.username()), &percent_decoded(url.password().unwrap_or_default()))),
         };
         Ok(Self { scheme: url.scheme().to_owned(), host: host.trim_matches(['[', ']']).to_owned(), port, authorization })
     }
@@ -274,6 +301,25 @@ mod tests {
         assert!(spared("Graph.microsoft.com", &["graph.microsoft.com"]) && spared("a.contoso.example", &[".contoso.example"]));
         assert!(spared("a.contoso.example", &["contoso.example"]) && spared("anything", &["*"]));
         assert!(!spared("evilcontoso.example", &["contoso.example"]) && !spared("a.example", &[]));
+    }
+
+    #[test]
+    fn a_proxy_of_the_environment_is_read_as_the_client_reads_it() {
+        let read = |text: &str| ProxyAddress::of_environment(text).map(|proxy| (proxy.shown(), proxy.authorization)).unwrap();
+        let plain = base64::engine::general_purpose::STANDARD.encode("user:p@ss:w%rd");
+        for text in ["http://user:p%40ss%3Aw%rd@proxy.contoso.example:3128", "user:p%40ss:w%25rd@proxy.contoso.example:3128/"] {
+            let (shown, authorization) = read(text);
+            assert_eq!(
+                (shown.as_str(), authorization.unwrap().as_str()),
+                ("proxy.contoso.example:3128", &*format!("Basic {plain}")),
+                "{text}"
+            );
+        }
+        let (shown, authorization) = read("proxy.contoso.example:3128");
+        assert_eq!((shown.as_str(), authorization), ("proxy.contoso.example:3128", None));
+        let (_, authorization) = read("http://user@proxy.contoso.example");
+        assert_eq!(authorization.unwrap().as_str(), "Basic dXNlcjo=");
+        assert!(ProxyAddress::of_environment("http://").is_err());
     }
 
     #[test]

@@ -276,6 +276,16 @@ fn a_full_or_read_only_disk_is_an_error_with_its_own_cure() {
 
 #[cfg(unix)]
 #[test]
+fn a_named_pipe_where_a_secret_should_be_is_not_waited_for() {
+    let folder = scratch();
+    let pipe = folder.path().join("secret");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let report = run(|doctor| doctor.secret_file(&pipe));
+    expect(&report, Check::SecretFile, Error, "neither a file nor a folder", "put the file there");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_secret_that_others_can_read_is_a_warning() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = scratch();

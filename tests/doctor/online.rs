@@ -217,6 +217,14 @@ fn a_missing_role_of_graph_is_told_by_the_token_and_proved_by_the_call() {
 }
 
 #[test]
+fn an_importer_that_may_not_look_up_users_is_warned() {
+    let roles = vec!["Application.Read.All", "DeviceManagementConfiguration.ReadWrite.All"];
+    let report = spoilt(|world| drop(world.tokens.roles.lock().unwrap().insert("graph", roles)));
+    expect(&report, Check::Role, Warning, "no role User.Read.All", "`User.Read.All` of Microsoft Graph, with admin consent");
+    assert_eq!(report.exit_code(), 1, "{report}");
+}
+
+#[test]
 fn an_opaque_token_is_no_error() {
     let report = spoilt(|world| *world.tokens.opaque.lock().unwrap() = true);
     assert_eq!(report.exit_code(), 0, "{report}");
@@ -316,4 +324,17 @@ fn a_simulator_on_this_machine_is_spoken_to_in_plain() {
     assert_eq!(report.exit_code(), 0, "{report}");
     assert_eq!(expect(&report, Check::Tls, Skipped, "plain HTTP", "").subject, "127.0.0.1");
     assert!(world.network.looked_at.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_token_goes_to_no_graph_in_plain_nor_to_one_that_is_no_url() {
+    for graph in ["http://graph.contoso.example", "http://127.0.0.1:8080", "graph.microsoft.com", "https://me:pw@graph.contoso.example"] {
+        let world = World::new();
+        let mut cloud = Cloud::global();
+        cloud.graph = graph.to_owned();
+        let report = world.run_with(world.checks().without_scep().without_revocation().cloud(cloud));
+        expect(&report, Check::Permission, Error, "Graph's URL", "correct `Cloud::graph`");
+        let asked = world.script.asked.lock().unwrap();
+        assert!(asked.iter().all(|(_, url)| url.starts_with("https://login.")), "{asked:?}");
+    }
 }

@@ -165,7 +165,7 @@ impl World {
             ("/userPfxCertificates", ok(r#"{"value":[]}"#)),
         ];
         let tokens = Tokens::default();
-        let roles = [("graph", vec!["Application.Read.All", "DeviceManagementConfiguration.ReadWrite.All"])];
+        let roles = [("graph", vec!["Application.Read.All", "DeviceManagementConfiguration.ReadWrite.All", "User.Read.All"])];
         *tokens.roles.lock().unwrap() = roles.into_iter().chain([("intune", vec!["scep_challenge_provider"])]).collect();
         *tokens.ends.lock().unwrap() = Some(now().saturating_add(Duration::from_secs(90 * 86_400)));
         let network = Network {

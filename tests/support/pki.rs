@@ -125,3 +125,13 @@ pub fn certify(
 pub fn device(provider: &CryptoProvider, issuer: &Identity, id: &str) -> Identity {
     leaf(provider, issuer, &format!("CN={id}"), KeyAlgorithm::Rsa2048, |builder| builder.key_usage(KeyUsage::SIGN_AND_ENCIPHER))
 }
+
+/// Cuts the `macData` off a file of ours: a SEQUENCE, with lengths of two octets, of version, authSafe and macData.
+pub fn without_mac(pfx: &[u8]) -> Vec<u8> {
+    assert_eq!((pfx[..2].to_vec(), pfx[4..7].to_vec(), pfx[7..9].to_vec()), (vec![0x30, 0x82], vec![2, 1, 3], vec![0x30, 0x82]));
+    let end = 11 + usize::from(u16::from_be_bytes([pfx[9], pfx[10]]));
+    assert!(end < pfx.len(), "there is a MAC to cut off");
+    let mut file = pfx[..end].to_vec();
+    file[2..4].copy_from_slice(&u16::try_from(end - 4).unwrap().to_be_bytes());
+    file
+}

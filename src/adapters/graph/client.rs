@@ -266,7 +266,9 @@ impl GraphPfx {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            error.client_request_id.get_or_insert_with(|| id.clone());
+            if error.kind != GraphErrorKind::Token {
+                error.client_request_id.get_or_insert_with(|| id.clone());
+            }
             if !error.is_passing() || !call.repeatable && error.effect == Effect::Unknown {
                 return Err(error);
             }

@@ -90,7 +90,9 @@ impl GraphError {
             crate::retry::Retry::After(wait) => Some(wait),
             _ => None,
         };
-        let mut this = Self::new(GraphErrorKind::Token, format!("no token for Graph: {error}")).with_effect(Effect::None);
+        let text = error.to_string();
+        let text = if text.starts_with("no token") { text } else { format!("no token for Graph: {text}") };
+        let mut this = Self::new(GraphErrorKind::Token, text).with_effect(Effect::None);
         this.retry_after = retry_after;
         this.source = Some(Box::new(error));
         this

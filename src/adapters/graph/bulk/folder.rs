@@ -43,13 +43,14 @@ impl PfxFolder {
             PasswordSource::Given(password) => Ok(Password::from(SecretBytes::copy_from(password.secret_bytes()))),
             PasswordSource::Environment(name) => match std::env::var(name) {
                 Ok(password) => Ok(Password::from(password)),
-                Err(std::env::VarError::NotPresent) => Err(format!("the variable {} with the password is not set", printable(name))),
-                Err(std::env::VarError::NotUnicode(_)) => Err(format!("the variable {} does not hold text", printable(name))),
+                Err(std::env::VarError::NotPresent) => Err(format!("the variable {} with the password is not set", shown(name))),
+                Err(std::env::VarError::NotUnicode(_)) => Err(format!("the variable {} does not hold text", shown(name))),
             },
             PasswordSource::File(path) => {
-                let shown = printable(path);
                 let path = self.root.join(path);
-                let mut text = read(&path, PASSWORD_BYTES).map_err(|error| format!("the password file {shown} cannot be read: {error}"))?;
+                // Not named: a password in the wrong column would stand in the result file.
+                let unread = |error: io::Error| format!("the file that `password_file` names cannot be read: {error}");
+                let mut text = read(&path, PASSWORD_BYTES).map_err(unread)?;
                 // Editors add a line end.
                 let bytes = text.secret_bytes();
                 let bytes = bytes.strip_suffix(b"\n").map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -61,12 +62,23 @@ impl PfxFolder {
     }
 }
 
+/// The name of a variable, where it looks like one: a password in the wrong column is not repeated.
+fn shown(name: &str) -> &str {
+    let is_name = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit()) && name.contains('_');
+    if is_name { name } else { "that `password_env` names" }
+}
+
 /// Reads a file into one buffer of its size.
 fn read(path: &Path, max_bytes: usize) -> io::Result<SecretBytes> {
+    let no_file = || io::Error::other("it is no file");
+    // Before it is opened: a named pipe would be waited for.
+    if !path.metadata()?.is_file() {
+        return Err(no_file());
+    }
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is no file"));
+        return Err(no_file());
     }
     let len = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     if len > max_bytes {

@@ -206,7 +206,11 @@ impl Columns {
         let hex = |text: &str| text.chars().filter(|c| !matches!(c, ':' | ' ')).collect::<String>();
         let thumbprint = value("thumbprint").map(|text| Thumbprint::try_from(hex(text)));
         let thumbprint = thumbprint.transpose().map_err(|_| wrong("`thumbprint` is not 40 hexadecimal digits"))?;
-        let (file, upn, mail) = (file.to_owned(), upn.to_owned(), value("mail").map(str::to_owned));
+        let mail = value("mail");
+        if mail.is_some_and(|mail| !is_upn(mail)) {
+            return Err(wrong("`mail` is not of the form user@domain"));
+        }
+        let (file, upn, mail) = (file.to_owned(), upn.to_owned(), mail.map(str::to_owned));
         Ok(ImportRow { line, file, upn, mail, password, purpose, thumbprint })
     }
 }
@@ -245,6 +249,8 @@ mod tests {
             "file,upn,password,password_env,thumbprint\n,a@x.example,hunter2-a,,\na,nobody,hunter2-b,,\na,a@x.example,,,\n\
              a,a@x.example,hunter2-c,VAR,\na,a@x.example,hunter2-d,,zz\na,a@x.example,hunter2-e\n",
         );
+        let mail = problem("file,upn,password,mail\na,a@x.example,hunter2,a@\u{1b}[2Jx.example\n");
+        assert!(mail.starts_with("line 2: `mail`") && !mail.contains('\u{1b}'), "{mail:?}");
         for (line, word) in [(2, "`file`"), (3, "`upn`"), (4, "no password"), (5, "more than one"), (6, "`thumbprint`"), (7, "3 fields")] {
             assert!(told.lines().any(|text| text.starts_with(&format!("line {line}: ")) && text.contains(word)), "{line} {word}: {told}");
         }
