@@ -25,7 +25,7 @@ use intune_connector::terms::{KeyAlgorithm, KeyUsage, SubjectAltName, oids};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use tokio_rustls::rustls::{ALL_VERSIONS, RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 #[path = "http_client/hostile.rs"]
 mod hostile;
@@ -238,13 +238,16 @@ impl Pki {
         (key, spki.as_ref().to_vec())
     }
 
-    /// What a TLS server for these names runs on.
     fn config(&self, names: &[SubjectAltName], wants_client: bool) -> Arc<ServerConfig> {
+        self.config_of(ALL_VERSIONS, names, wants_client)
+    }
+
+    /// What a TLS server for these names runs on.
+    fn config_of(&self, versions: &[&'static SupportedProtocolVersion], names: &[SubjectAltName], wants_client: bool) -> Arc<ServerConfig> {
         let (key, spki) = self.key();
         let day = Duration::from_secs(86_400);
         let certificate = self.ca.issue_server_certificate(Name::parse_cert_str("CN=server").unwrap(), &spki, names, day).unwrap();
-        let builder =
-            ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions().unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_protocol_versions(versions).unwrap();
         let builder = if wants_client {
             let mut roots = RootCertStore::empty();
             roots.add(self.root()).unwrap();

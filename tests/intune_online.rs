@@ -194,6 +194,20 @@ fn concurrent_calls_share_one_discovery_and_one_token() {
 }
 
 #[test]
+fn concurrent_calls_that_meet_a_stale_location_or_a_refused_token_share_one_renewal() {
+    for (status, hits) in [(404, [2, 2, 80]), (502, [2, 2, 80]), (401, [3, 1, 80]), (403, [3, 1, 80])] {
+        let rig = Rig::new();
+        for _ in 0..40 {
+            rig.script.answer(To::Intune, status, "");
+        }
+        let body = SecretBytes::copy_from(BODY.as_bytes());
+        let calls = (0..40).map(|_| ScepActions::post(&*rig.online, ScepCall::new(VALIDATE, &body)));
+        assert!(rig.runtime.block_on(join_all(calls)).unwrap().into_iter().all(|answer| answer.unwrap().status == 200), "{status}");
+        assert_eq!(rig.hits(), hits, "{status}");
+    }
+}
+
+#[test]
 fn a_dropped_caller_that_discovers_leaves_the_others_their_answer() {
     let rig = Rig::new();
     rig.script.then(To::Graph, Reply::Hang);
@@ -317,6 +331,12 @@ fn a_location_outside_the_cloud_gets_neither_token_nor_csr() {
         "https://fef.msub01.manage.microsoft.com/x?y",
         "https://127.0.0.1/x",
         "http://127.0.0.1/x",
+        "https://manage.microsoft.com.evil.example",
+        "https://evil.example/manage.microsoft.com",
+        "https://fef.manage.microsoft.com:443@evil.example",
+        "https://manage.microsoft.com.",
+        "https://m\u{430}nage.microsoft.com/x",
+        "https://[::1]:443/x",
     ] {
         let rig = Rig::new();
         rig.script.list(json!([{ "providerName": "ScepRequestValidationFEService", "uri": uri }]));

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpListener};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use intune_connector::ports::PortError;
 use intune_connector::retry::Effect;
 use intune_connector::secret::SecretBytes;
 use intune_connector::terms::SubjectAltName;
+
+use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use super::{Pki, SHORT, builder, failure, get, read_request, says, send, server, tls};
 
@@ -57,6 +59,44 @@ fn tls_that_breaks_after_the_request_may_have_acted() {
         assert_eq!(error.kind(), HttpErrorKind::Closed, "{error}");
         assert_eq!(PortError::from(error).effect(), Effect::Unknown);
     }
+}
+
+/// No version is pinned.
+#[test]
+fn servers_of_tls_1_2_alone_and_of_1_3_alone_are_served() {
+    let pki = Pki::new();
+    let client = builder().trust(TrustAnchors::Only(vec![pki.root()])).build().unwrap();
+    for version in [&TLS12, &TLS13] {
+        let config = pki.config_of(&[version], &here(), false);
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let address = server(move |stream| {
+            let mut stream = super::accepted(&config, stream);
+            read_request(&mut stream);
+            tell.lock().unwrap().send(stream.conn.protocol_version()).unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 204 No\r\nConnection: close\r\n\r\n");
+        });
+        assert_eq!(send(&client, tls(address)).unwrap().status, 204);
+        assert_eq!(told.recv().unwrap(), Some(version.version));
+    }
+}
+
+/// Somebody between who cuts the connection cannot pass half an answer off as a whole one.
+#[test]
+fn an_answer_over_tls_that_ends_without_goodbye_is_none() {
+    let pki = Pki::new();
+    let client = builder().trust(TrustAnchors::Only(vec![pki.root()])).build().unwrap();
+    let config = pki.config(&here(), false);
+    let error = failure(
+        &client,
+        tls(server(move |stream| {
+            let mut stream = super::accepted(&config, stream);
+            read_request(&mut stream);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"value\":[]}");
+            let _ = stream.flush();
+        })),
+    );
+    assert_eq!(error.kind(), HttpErrorKind::Closed, "{error}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use core::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
+use url::form_urlencoded;
 
 use super::AccessToken;
 use super::codes;
@@ -117,7 +118,8 @@ fn refused(answer: &HttpResponse, asked: Asked<'_>) -> Failure {
     let advice = cure.map_or(advice, |(_, cure)| cure);
     let text = match description.lines().next() {
         Some(line) if !line.trim().is_empty() => says(&fit(&hidden(line, asked.secret))),
-        _ if error.is_empty() => quoted(hidden(&String::from_utf8_lossy(body), asked.secret).as_bytes()),
+        // Quoting undoes escapes.
+        _ if error.is_empty() => hidden(&quoted(hidden(&String::from_utf8_lossy(body), asked.secret).as_bytes()), asked.secret),
         _ => says(&fit(&hidden(error, asked.secret))),
     };
     let ids = [("trace id", &said.trace_id), ("correlation id", &said.correlation_id), ("at", &said.timestamp)];
@@ -178,12 +180,16 @@ fn sent_as(asked: Asked<'_>) -> String {
     format!(" (client-request-id {})", asked.activity)
 }
 
-/// The text without the secret, should the other side repeat it.
+/// The text without the secret, should the other side repeat it: as it is, as JSON spells it, or as the form did.
 fn hidden(text: &str, secret: &Password) -> String {
-    match secret.secret_str() {
-        Some(secret) if !secret.is_empty() => text.replace(secret, "[hidden]"),
-        _ => text.to_owned(),
-    }
+    const HIDDEN: &str = "[hidden]";
+    let Some(secret) = secret.secret_str().filter(|secret| !secret.is_empty()) else { return text.to_owned() };
+    let quoted = Password::from(serde_json::to_string(secret).unwrap_or_default());
+    let spelt = quoted.secret_str().and_then(|text| text.strip_prefix('"')?.strip_suffix('"')).unwrap_or(secret);
+    let text = text.replace(secret, HIDDEN).replace(spelt, HIDDEN);
+    let in_form = || form_urlencoded::parse(text.as_bytes()).any(|(name, value)| name.contains(secret) || value.contains(secret));
+    let in_json = || serde_json::from_str::<Value>(&text).is_ok_and(|value| value.to_string().contains(spelt));
+    if in_form() || in_json() { HIDDEN.to_owned() } else { text }
 }
 
 fn first_letter(body: &[u8]) -> Option<u8> {
@@ -293,6 +299,27 @@ mod tests {
                 let failure = failure(status, &body);
                 assert!(!format!("{failure:?}").contains(SECRET), "{failure:?}");
             }
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_the_secret_as_the_form_or_a_json_text_spells_it() {
+        let secret = "Old+secret/of=2019 \"x";
+        let escaped = "Old%2Bsecret%2Fof%3D2019%20%22x";
+        let bodies = [
+            format!("bad request: client_id=c1&client_secret={escaped}"),
+            format!("client_secret={}", escaped.replace("%2B", "%2b").replace("%2F", "%2f").replace("%3D", "%3d")),
+            format!("client_secret={}", escaped.replace("%20", "+")),
+            format!("<html><title>client_secret={escaped}</title>"),
+            r#"{"sent":"Old\u002Bsecret/of=2019 \"x"}"#.to_owned(),
+            serde_json::json!({ "error": { "code": "x", "message": r#"{"Message":"Old\u002Bsecret/of=2019 \"x"}"# } }).to_string(),
+            r#"{"sent":"Old+secret\/of\u003D2019 \u0022x"}"#.to_owned(),
+        ];
+        for body in bodies {
+            let response = HttpResponse::new(400, body.as_bytes().to_vec());
+            let asked = Asked { scope: "s", activity: "a", at: Timestamp::default(), secret: &Password::from(secret) };
+            let message = read(&response, asked).unwrap_err().message;
+            assert!(!message.contains("secret%2") && !message.contains("secret/") && !message.contains("2019"), "{body}: {message}");
         }
     }
 

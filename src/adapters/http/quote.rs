@@ -51,7 +51,8 @@ fn enveloped(body: &Value) -> Option<String> {
 /// Makes what the service says fit for a log: short, printable, and without anything that may be a challenge.
 pub(crate) fn fit(text: &str) -> String {
     let mut out = String::new();
-    let is_digit = |character: char| character.is_ascii_alphanumeric() || matches!(character, '+' | '/' | '=' | '-' | '_');
+    // The last two begin a digit that JSON (.NET writes `\u002B` for a `+`) or a form has escaped.
+    let is_digit = |character: char| character.is_ascii_alphanumeric() || matches!(character, '+' | '/' | '=' | '-' | '_' | '\\' | '%');
     // A piece ends after what is no digit of base64.
     for piece in text.split_inclusive(|character| !is_digit(character)) {
         let run = piece.trim_end_matches(|character| !is_digit(character));
@@ -66,4 +67,30 @@ pub(crate) fn fit(text: &str) -> String {
     let short: String = out.chars().take(QUOTE_CHARS).collect();
     let cut = short.len() < out.len();
     printable(&short) + if cut { "\u{2026}" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_is_hidden_however_json_or_a_form_spells_it() {
+        let plain = "QUJD+0FB".repeat(40);
+        for spelt in
+            [plain.clone(), plain.replace('+', "\\u002B"), plain.replace('+', "\\u002b").replace('Q', "\\u0051"), plain.replace('+', "%2B")]
+        {
+            for body in [
+                format!(r#"{{"sent":"{spelt}"}}"#),
+                format!(r#"["{spelt}"]"#),
+                format!(r#""{spelt}""#),
+                format!(r#"{{"error":{{"code":"x","message":"{spelt}"}}}}"#),
+                format!(r#"{{"error":{{"code":"x","message":"{{\"Message\":\"{}\"}}"}}}}"#, spelt.replace('\\', "\\\\")),
+                format!(r#"{{"error":{{"message":"","details":"{spelt}"}}}}"#),
+                format!(r#"{{"error":"{spelt}"}}"#),
+            ] {
+                let text = quoted(body.as_bytes());
+                assert!(!text.contains("QUJD") && !text.contains("UJD") && text.chars().count() < 400, "{body}: {text}");
+            }
+        }
+    }
 }
