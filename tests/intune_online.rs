@@ -195,8 +195,9 @@ fn concurrent_calls_share_one_discovery_and_one_token() {
 
 #[test]
 fn concurrent_calls_that_meet_a_stale_location_or_a_refused_token_share_one_renewal() {
-    for (status, hits) in [(404, [2, 2, 80]), (502, [2, 2, 80]), (401, [3, 1, 80]), (403, [3, 1, 80])] {
+    for (status, hits) in [(404, [2, 2, 81]), (502, [2, 2, 81]), (401, [3, 1, 81]), (403, [3, 1, 81])] {
         let rig = Rig::new();
+        rig.validate().unwrap();
         for _ in 0..40 {
             rig.script.answer(To::Intune, status, "");
         }
