@@ -66,19 +66,19 @@ pub(super) fn read(answer: &HttpResponse, asked: Asked<'_>) -> Result<Granted, F
     if answer.status != 200 {
         return Err(refused(answer, asked));
     }
-    granted(answer.body.secret_bytes(), asked.at).map_err(|problem| {
+    granted(answer.body.secret_bytes(), asked).map_err(|problem| {
         let message = format!("the answer to a request for a token for {} is none: {problem}{}", asked.scope, sent_as(asked));
         Failure::new(PortErrorKind::Transient, message)
     })
 }
 
 /// The token of a 200, or what is wrong with it, without a byte of it.
-fn granted(body: &[u8], at: Timestamp) -> Result<Granted, String> {
+fn granted(body: &[u8], asked: Asked<'_>) -> Result<Granted, String> {
     // serde takes an array for an object, and its error quotes what it reads.
     let object = Some(body).filter(|body| body.trim_ascii_start().starts_with(b"{"));
     let Some(said) = object.and_then(|body| serde_json::from_slice::<Token<'_>>(body).ok()) else {
         return Err(match first_letter(body) {
-            Some(b'<') => format!("it is a page; a proxy or a portal answers in Entra ID's place{}", quoted(body)),
+            Some(b'<') => format!("it is a page; a proxy or a portal answers in Entra ID's place{}", quoted_without(body, asked.secret)),
             _ => "it is no JSON object of a token".to_owned(),
         });
     };
@@ -102,7 +102,7 @@ fn granted(body: &[u8], at: Timestamp) -> Result<Granted, String> {
     if bytes.is_empty() || bytes.len() > LONGEST_TOKEN || !bytes.iter().all(u8::is_ascii_graphic) {
         return Err("its `access_token` is not 1 to 65,536 characters of printable ASCII".to_owned());
     }
-    Ok(Granted { token: AccessToken::new(token, at.saturating_add(life)), life })
+    Ok(Granted { token: AccessToken::new(token, asked.at.saturating_add(life)), life })
 }
 
 fn refused(answer: &HttpResponse, asked: Asked<'_>) -> Failure {
@@ -118,8 +118,7 @@ fn refused(answer: &HttpResponse, asked: Asked<'_>) -> Failure {
     let advice = cure.map_or(advice, |(_, cure)| cure);
     let text = match description.lines().next() {
         Some(line) if !line.trim().is_empty() => says(&fit(&hidden(line, asked.secret))),
-        // Quoting undoes escapes.
-        _ if error.is_empty() => hidden(&quoted(hidden(&String::from_utf8_lossy(body), asked.secret).as_bytes()), asked.secret),
+        _ if error.is_empty() => quoted_without(body, asked.secret),
         _ => says(&fit(&hidden(error, asked.secret))),
     };
     let ids = [("trace id", &said.trace_id), ("correlation id", &said.correlation_id), ("at", &said.timestamp)];
@@ -178,6 +177,11 @@ fn by_error(error: &str) -> (PortErrorKind, &'static str) {
 
 fn sent_as(asked: Asked<'_>) -> String {
     format!(" (client-request-id {})", asked.activity)
+}
+
+/// What a body that is no answer says, without the secret. Quoting undoes escapes, so it is looked for before and after.
+fn quoted_without(body: &[u8], secret: &Password) -> String {
+    hidden(&quoted(hidden(&String::from_utf8_lossy(body), secret).as_bytes()), secret)
 }
 
 /// The text without the secret, should the other side repeat it: as it is, as JSON spells it, or as the form did.
@@ -295,7 +299,7 @@ mod tests {
         let page = format!("<html><title>bad {SECRET}</title>");
         let other = format!("{{\"error\":\"{SECRET}\",\"trace_id\":\"{SECRET}\"}}");
         for body in [aadsts(7_000_215, &format!("Invalid client secret '{SECRET}'")), page, other, SECRET.to_owned()] {
-            for status in [400, 401, 500] {
+            for status in [200, 400, 401, 500] {
                 let failure = failure(status, &body);
                 assert!(!format!("{failure:?}").contains(SECRET), "{failure:?}");
             }
@@ -358,6 +362,27 @@ mod tests {
         for value in ["90", "Sun, 06 Nov 1994 08:49:37 GMT"] {
             let failure = read_with(HttpResponse::new(429, Vec::new()).with_header("Retry-After", value)).unwrap_err();
             assert_eq!(failure.retry_after, Some(Duration::from_secs(90)), "{value}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 1_000, failure_persistence: None, ..Default::default() })]
+
+        /// Pages, JSON and header values of a hostile endpoint, whole and cut at any byte.
+        #[test]
+        fn no_answer_fails_otherwise_than_by_an_error_that_is_short_and_without_the_secret(
+            status in proptest::sample::select(vec![200_u16, 302, 400, 401, 429, 500, 503]),
+            start in proptest::sample::select(vec!["", "{\"error\":", "{\"error_description\":\"AADSTS", "<html><title>", "\u{feff}<!DOCTYPE HTML>"]),
+            body in "(\\PC|\\\\u002B|%2B|[<>&;\"{}\\[\\]:,0-9]|\u{130}|</title>|SECRET){0,60}",
+            cut in 0_usize..120,
+            wait in "[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,9} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT|\\PC{0,20}|[0-9]{0,30}",
+        ) {
+            let body = format!("{start}{}", body.replace("SECRET", SECRET)).into_bytes();
+            let body = body.get(..cut).unwrap_or(&body).to_vec();
+            if let Err(failure) = read_with(HttpResponse::new(status, body).with_header("Retry-After", wait)) {
+                proptest::prop_assert!(!failure.message.contains(SECRET) && failure.message.len() < 4_000, "{}", failure.message);
+                proptest::prop_assert!(failure.retry_after.is_none_or(|wait| wait <= Duration::from_secs(86_400)));
+            }
         }
     }
 }
