@@ -745,8 +745,10 @@ fn services_location_and_roles_are_told_for_diagnosis() {
 fn no_error_and_no_debug_shows_a_token_or_a_challenge() {
     for (to, status) in [(To::Entra, 400), (To::Graph, 500), (To::Graph, 403), (To::Intune, 401), (To::Intune, 502)] {
         let rig = Rig::new();
-        for _ in 0..2 {
-            rig.script.answer(to, status, "");
+        // It repeats what it was asked.
+        for number in [1, 2, 3] {
+            let sent = if to == To::Entra { "client_secret=s3cr~t".to_owned() } else { format!("Bearer token-{number}") };
+            rig.script.answer(to, status, &format!("<html><title>Bad: {sent} and {}</title>", "AQID".repeat(20)));
         }
         let shown = match rig.verdict() {
             Ok(verdict) => panic!("{verdict:?}"),
