@@ -25,7 +25,10 @@ use intune_connector::terms::{KeyAlgorithm, KeyUsage, SubjectAltName, oids};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use tokio_rustls::rustls::{ALL_VERSIONS, RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
+
+#[path = "http_client/hostile.rs"]
+mod hostile;
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -235,13 +238,16 @@ impl Pki {
         (key, spki.as_ref().to_vec())
     }
 
-    /// A TLS server for these names; it answers with the certificate that the client showed, if any.
-    fn server(&self, names: &[SubjectAltName], wants_client: bool) -> SocketAddr {
+    fn config(&self, names: &[SubjectAltName], wants_client: bool) -> Arc<ServerConfig> {
+        self.config_of(ALL_VERSIONS, names, wants_client)
+    }
+
+    /// What a TLS server for these names runs on.
+    fn config_of(&self, versions: &[&'static SupportedProtocolVersion], names: &[SubjectAltName], wants_client: bool) -> Arc<ServerConfig> {
         let (key, spki) = self.key();
         let day = Duration::from_secs(86_400);
         let certificate = self.ca.issue_server_certificate(Name::parse_cert_str("CN=server").unwrap(), &spki, names, day).unwrap();
-        let builder =
-            ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions().unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_protocol_versions(versions).unwrap();
         let builder = if wants_client {
             let mut roots = RootCertStore::empty();
             roots.add(self.root()).unwrap();
@@ -251,22 +257,27 @@ impl Pki {
             builder.with_no_client_auth()
         };
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.secret_pkcs8_der().to_vec()));
-        let config = Arc::new(builder.with_single_cert(vec![certificate.der().clone()], key).unwrap());
+        Arc::new(builder.with_single_cert(vec![certificate.der().clone()], key).unwrap())
+    }
+
+    /// A TLS server for these names; it answers with the certificate that the client showed, if any.
+    fn server(&self, names: &[SubjectAltName], wants_client: bool) -> SocketAddr {
+        let config = self.config(names, wants_client);
         server(move |stream| {
-            let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
-            let mut byte = [0];
-            let mut read = Vec::new();
-            while !read.ends_with(b"\r\n\r\n") {
-                match stream.read(&mut byte) {
-                    Ok(1) => read.extend(byte),
-                    _ => return,
-                }
+            let mut stream = accepted(&config, stream);
+            if !read_request(&mut stream).ends_with("\r\n\r\n") {
+                return;
             }
             let shown = stream.conn.peer_certificates().map_or(0, <[_]>::len);
             let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n{shown}");
             let _ = stream.flush();
         })
     }
+}
+
+/// The server's end of a connection, whose handshake follows with the first read.
+fn accepted(config: &Arc<ServerConfig>, stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+    StreamOwned::new(ServerConnection::new(Arc::clone(config)).unwrap(), stream)
 }
 
 fn tls(address: SocketAddr) -> HttpRequest {
@@ -308,23 +319,26 @@ fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
     assert!(send(&builder().trust(trust()).build().unwrap(), tls(address)).is_err());
 }
 
+/// A proxy that connects whoever asks with these words, in lower case.
+fn tunnel(mut client: TcpStream, target: SocketAddr, words: &str) {
+    let request = read_request(&mut client).to_ascii_lowercase();
+    if !request.contains(words) || !request.starts_with("connect intune.example:443 ") {
+        let _ = client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n");
+        return;
+    }
+    let mut server = TcpStream::connect(target).unwrap();
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    thread::spawn(move || std::io::copy(&mut from, &mut to));
+    let _ = std::io::copy(&mut server, &mut client);
+}
+
 #[test]
 fn a_proxy_gets_its_credentials_and_its_refusal_is_told_apart() {
     let pki = Pki::new();
     let target = pki.server(&[SubjectAltName::Dns("intune.example".to_owned())], false);
-    let proxy = server(move |mut client| {
-        let request = read_request(&mut client).to_ascii_lowercase();
-        // "user:hunter2", and a name that only the proxy resolves.
-        if !request.contains("proxy-authorization: basic dxnlcjpodw50zxiy") || !request.starts_with("connect intune.example:443 ") {
-            let _ = client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n");
-            return;
-        }
-        let mut server = TcpStream::connect(target).unwrap();
-        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-        let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-        thread::spawn(move || std::io::copy(&mut from, &mut to));
-        let _ = std::io::copy(&mut server, &mut client);
-    });
+    // "user:hunter2", and a name that only the proxy resolves.
+    let proxy = server(move |client| tunnel(client, target, "proxy-authorization: basic dxnlcjpodw50zxiy"));
     let through = |setting: Proxy| {
         let trust = TrustAnchors::Only(vec![pki.root()]);
         HttpClient::builder().proxy(ProxySetting::Through(setting)).trust(trust).build().unwrap()
@@ -334,6 +348,9 @@ fn a_proxy_gets_its_credentials_and_its_refusal_is_told_apart() {
     let client = through(Proxy::new(&url).with_credentials("user", Password::from("hunter2")));
     assert_eq!(send(&client, request()).unwrap().body.secret_bytes(), b"0");
     assert!(!format!("{client:?}").contains("hunter2"));
+
+    let open = server(move |client| tunnel(client, target, "connect intune.example:443 "));
+    assert_eq!(send(&through(Proxy::new(format!("http://{open}"))), request()).unwrap().status, 200, "a proxy that wants no credentials");
 
     for wrong in [Proxy::new(&url), Proxy::new(&url).with_credentials("user", Password::from("hunter3"))] {
         let error = failure(&through(wrong), request());

@@ -194,6 +194,21 @@ fn concurrent_calls_share_one_discovery_and_one_token() {
 }
 
 #[test]
+fn concurrent_calls_that_meet_a_stale_location_or_a_refused_token_share_one_renewal() {
+    for (status, hits) in [(404, [2, 2, 81]), (502, [2, 2, 81]), (401, [3, 1, 81]), (403, [3, 1, 81])] {
+        let rig = Rig::new();
+        rig.validate().unwrap();
+        for _ in 0..40 {
+            rig.script.answer(To::Intune, status, "");
+        }
+        let body = SecretBytes::copy_from(BODY.as_bytes());
+        let calls = (0..40).map(|_| ScepActions::post(&*rig.online, ScepCall::new(VALIDATE, &body)));
+        assert!(rig.runtime.block_on(join_all(calls)).unwrap().into_iter().all(|answer| answer.unwrap().status == 200), "{status}");
+        assert_eq!(rig.hits(), hits, "{status}");
+    }
+}
+
+#[test]
 fn a_dropped_caller_that_discovers_leaves_the_others_their_answer() {
     let rig = Rig::new();
     rig.script.then(To::Graph, Reply::Hang);
@@ -317,6 +332,12 @@ fn a_location_outside_the_cloud_gets_neither_token_nor_csr() {
         "https://fef.msub01.manage.microsoft.com/x?y",
         "https://127.0.0.1/x",
         "http://127.0.0.1/x",
+        "https://manage.microsoft.com.evil.example",
+        "https://evil.example/manage.microsoft.com",
+        "https://fef.manage.microsoft.com:443@evil.example",
+        "https://manage.microsoft.com.",
+        "https://m\u{430}nage.microsoft.com/x",
+        "https://[::1]:443/x",
     ] {
         let rig = Rig::new();
         rig.script.list(json!([{ "providerName": "ScepRequestValidationFEService", "uri": uri }]));
@@ -724,8 +745,10 @@ fn services_location_and_roles_are_told_for_diagnosis() {
 fn no_error_and_no_debug_shows_a_token_or_a_challenge() {
     for (to, status) in [(To::Entra, 400), (To::Graph, 500), (To::Graph, 403), (To::Intune, 401), (To::Intune, 502)] {
         let rig = Rig::new();
-        for _ in 0..2 {
-            rig.script.answer(to, status, "");
+        // It repeats what it was asked.
+        for number in [1, 2, 3] {
+            let sent = if to == To::Entra { "client_secret=s3cr~t".to_owned() } else { format!("Bearer token-{number}") };
+            rig.script.answer(to, status, &format!("<html><title>Bad: {sent} and {}</title>", "AQID".repeat(20)));
         }
         let shown = match rig.verdict() {
             Ok(verdict) => panic!("{verdict:?}"),

@@ -73,6 +73,10 @@ impl SystemNetwork {
     }
 
     fn route(&self, host: &str) -> Option<&Arc<ProxyAddress>> {
+        // The client reaches this machine's addresses directly.
+        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
+            return None;
+        }
         match &self.proxy {
             Route::Direct => None,
             Route::Through(proxy) => Some(proxy),

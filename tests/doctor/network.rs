@@ -132,6 +132,7 @@ fn a_proxy_is_asked_for_a_tunnel_with_its_credentials() {
     let proxy = Proxy::new(format!("http://127.0.0.1:{port}")).with_credentials("jane", Password::from("hunter2"));
     let (runtime, network) = probe(TrustAnchors::Only(vec![server.root]), ProxySetting::Through(proxy));
     assert_eq!(network.proxy("localhost"), Some(format!("127.0.0.1:{port}")));
+    assert_eq!([network.proxy("127.0.0.1"), network.proxy("[::1]")], [None, None], "as the client goes there");
     let seen = runtime.block_on(network.handshake("localhost", 443)).unwrap();
     assert_eq!(seen.certificate, Some(server.leaf));
     let head = told.recv().unwrap();

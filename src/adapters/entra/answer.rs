@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use core::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
+use url::form_urlencoded;
 
 use super::AccessToken;
 use super::codes;
@@ -65,19 +66,19 @@ pub(super) fn read(answer: &HttpResponse, asked: Asked<'_>) -> Result<Granted, F
     if answer.status != 200 {
         return Err(refused(answer, asked));
     }
-    granted(answer.body.secret_bytes(), asked.at).map_err(|problem| {
+    granted(answer.body.secret_bytes(), asked).map_err(|problem| {
         let message = format!("the answer to a request for a token for {} is none: {problem}{}", asked.scope, sent_as(asked));
         Failure::new(PortErrorKind::Transient, message)
     })
 }
 
 /// The token of a 200, or what is wrong with it, without a byte of it.
-fn granted(body: &[u8], at: Timestamp) -> Result<Granted, String> {
+fn granted(body: &[u8], asked: Asked<'_>) -> Result<Granted, String> {
     // serde takes an array for an object, and its error quotes what it reads.
     let object = Some(body).filter(|body| body.trim_ascii_start().starts_with(b"{"));
     let Some(said) = object.and_then(|body| serde_json::from_slice::<Token<'_>>(body).ok()) else {
         return Err(match first_letter(body) {
-            Some(b'<') => format!("it is a page; a proxy or a portal answers in Entra ID's place{}", quoted(body)),
+            Some(b'<') => format!("it is a page; a proxy or a portal answers in Entra ID's place{}", quoted_without(body, asked.secret)),
             _ => "it is no JSON object of a token".to_owned(),
         });
     };
@@ -101,7 +102,7 @@ fn granted(body: &[u8], at: Timestamp) -> Result<Granted, String> {
     if bytes.is_empty() || bytes.len() > LONGEST_TOKEN || !bytes.iter().all(u8::is_ascii_graphic) {
         return Err("its `access_token` is not 1 to 65,536 characters of printable ASCII".to_owned());
     }
-    Ok(Granted { token: AccessToken::new(token, at.saturating_add(life)), life })
+    Ok(Granted { token: AccessToken::new(token, asked.at.saturating_add(life)), life })
 }
 
 fn refused(answer: &HttpResponse, asked: Asked<'_>) -> Failure {
@@ -117,7 +118,7 @@ fn refused(answer: &HttpResponse, asked: Asked<'_>) -> Failure {
     let advice = cure.map_or(advice, |(_, cure)| cure);
     let text = match description.lines().next() {
         Some(line) if !line.trim().is_empty() => says(&fit(&hidden(line, asked.secret))),
-        _ if error.is_empty() => quoted(hidden(&String::from_utf8_lossy(body), asked.secret).as_bytes()),
+        _ if error.is_empty() => quoted_without(body, asked.secret),
         _ => says(&fit(&hidden(error, asked.secret))),
     };
     let ids = [("trace id", &said.trace_id), ("correlation id", &said.correlation_id), ("at", &said.timestamp)];
@@ -178,12 +179,21 @@ fn sent_as(asked: Asked<'_>) -> String {
     format!(" (client-request-id {})", asked.activity)
 }
 
-/// The text without the secret, should the other side repeat it.
+/// What a body that is no answer says, without the secret. Quoting undoes escapes, so it is looked for before and after.
+fn quoted_without(body: &[u8], secret: &Password) -> String {
+    hidden(&quoted(hidden(&String::from_utf8_lossy(body), secret).as_bytes()), secret)
+}
+
+/// The text without the secret, should the other side repeat it: as it is, as JSON spells it, or as the form did.
 fn hidden(text: &str, secret: &Password) -> String {
-    match secret.secret_str() {
-        Some(secret) if !secret.is_empty() => text.replace(secret, "[hidden]"),
-        _ => text.to_owned(),
-    }
+    const HIDDEN: &str = "[hidden]";
+    let Some(secret) = secret.secret_str().filter(|secret| !secret.is_empty()) else { return text.to_owned() };
+    let quoted = Password::from(serde_json::to_string(secret).unwrap_or_default());
+    let spelt = quoted.secret_str().and_then(|text| text.strip_prefix('"')?.strip_suffix('"')).unwrap_or(secret);
+    let text = text.replace(secret, HIDDEN).replace(spelt, HIDDEN);
+    let in_form = || form_urlencoded::parse(text.as_bytes()).any(|(name, value)| name.contains(secret) || value.contains(secret));
+    let in_json = || serde_json::from_str::<Value>(&text).is_ok_and(|value| value.to_string().contains(spelt));
+    if in_form() || in_json() { HIDDEN.to_owned() } else { text }
 }
 
 fn first_letter(body: &[u8]) -> Option<u8> {
@@ -289,10 +299,31 @@ mod tests {
         let page = format!("<html><title>bad {SECRET}</title>");
         let other = format!("{{\"error\":\"{SECRET}\",\"trace_id\":\"{SECRET}\"}}");
         for body in [aadsts(7_000_215, &format!("Invalid client secret '{SECRET}'")), page, other, SECRET.to_owned()] {
-            for status in [400, 401, 500] {
+            for status in [200, 400, 401, 500] {
                 let failure = failure(status, &body);
                 assert!(!format!("{failure:?}").contains(SECRET), "{failure:?}");
             }
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_the_secret_as_the_form_or_a_json_text_spells_it() {
+        let secret = "Old+secret/of=2019 \"x";
+        let escaped = "Old%2Bsecret%2Fof%3D2019%20%22x";
+        let bodies = [
+            format!("bad request: client_id=c1&client_secret={escaped}"),
+            format!("client_secret={}", escaped.replace("%2B", "%2b").replace("%2F", "%2f").replace("%3D", "%3d")),
+            format!("client_secret={}", escaped.replace("%20", "+")),
+            format!("<html><title>client_secret={escaped}</title>"),
+            r#"{"sent":"Old\u002Bsecret/of=2019 \"x"}"#.to_owned(),
+            serde_json::json!({ "error": { "code": "x", "message": r#"{"Message":"Old\u002Bsecret/of=2019 \"x"}"# } }).to_string(),
+            r#"{"sent":"Old+secret\/of\u003D2019 \u0022x"}"#.to_owned(),
+        ];
+        for body in bodies {
+            let response = HttpResponse::new(400, body.as_bytes().to_vec());
+            let asked = Asked { scope: "s", activity: "a", at: Timestamp::default(), secret: &Password::from(secret) };
+            let message = read(&response, asked).unwrap_err().message;
+            assert!(!message.contains("secret%2") && !message.contains("secret/") && !message.contains("2019"), "{body}: {message}");
         }
     }
 
@@ -331,6 +362,27 @@ mod tests {
         for value in ["90", "Sun, 06 Nov 1994 08:49:37 GMT"] {
             let failure = read_with(HttpResponse::new(429, Vec::new()).with_header("Retry-After", value)).unwrap_err();
             assert_eq!(failure.retry_after, Some(Duration::from_secs(90)), "{value}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 1_000, failure_persistence: None, ..Default::default() })]
+
+        /// Pages, JSON and header values of a hostile endpoint, whole and cut at any byte.
+        #[test]
+        fn no_answer_fails_otherwise_than_by_an_error_that_is_short_and_without_the_secret(
+            status in proptest::sample::select(vec![200_u16, 302, 400, 401, 429, 500, 503]),
+            start in proptest::sample::select(vec!["", "{\"error\":", "{\"error_description\":\"AADSTS", "<html><title>", "\u{feff}<!DOCTYPE HTML>"]),
+            body in "(\\PC|\\\\u002B|%2B|[<>&;\"{}\\[\\]:,0-9]|\u{130}|</title>|SECRET){0,60}",
+            cut in 0_usize..120,
+            wait in "[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,9} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT|\\PC{0,20}|[0-9]{0,30}",
+        ) {
+            let body = format!("{start}{}", body.replace("SECRET", SECRET)).into_bytes();
+            let body = body.get(..cut).unwrap_or(&body).to_vec();
+            if let Err(failure) = read_with(HttpResponse::new(status, body).with_header("Retry-After", wait)) {
+                proptest::prop_assert!(!failure.message.contains(SECRET) && failure.message.len() < 4_000, "{}", failure.message);
+                proptest::prop_assert!(failure.retry_after.is_none_or(|wait| wait <= Duration::from_secs(86_400)));
+            }
         }
     }
 }

@@ -97,4 +97,24 @@ mod tests {
             assert!(error.to_string().contains("opaque") && !error.to_string().contains("hunter2"), "{error}");
         }
     }
+
+    /// A hostile authority, or a gateway before it: no token makes the reader fail otherwise than by an error, or show what it cannot read.
+    #[test]
+    fn hostile_payloads_are_opaque_or_read_and_never_a_panic() {
+        let of = |payload: &[u8]| read(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(payload)));
+        for (number, readable) in [("9223372036854775807", true), ("-9223372036854775808", true), ("1e400", false), ("1.5", false)] {
+            let claims = of(format!(r#"{{"exp":{number}}}"#).as_bytes());
+            assert_eq!(claims.is_ok(), readable, "{number}");
+            if let Ok(claims) = claims {
+                assert!(!format!("{claims:?} {:?}", claims.expires.map(|end| end.to_string())).is_empty());
+            }
+        }
+        let (deep, twice) = ("[".repeat(40_000), br#"{"aud":"hunter2","aud":"x"}"#);
+        for payload in [deep.as_bytes(), b"{\"aud\":\"\xff\"}", b"{\"aud\":{}}", b"{\"roles\":[1]}", b"\xef\xbb\xbf{}", b"", twice] {
+            assert!(of(payload).unwrap_err().to_string().contains("opaque"));
+        }
+        for token in ["..", "...", "a..b", "a.\u{e9}.b", "a.====.b", "a.e30=.b.", "a.e3.b", "."] {
+            assert!(read(token).is_err(), "{token}");
+        }
+    }
 }

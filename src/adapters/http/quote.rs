@@ -50,8 +50,10 @@ fn enveloped(body: &Value) -> Option<String> {
 
 /// Makes what the service says fit for a log: short, printable, and without anything that may be a challenge.
 pub(crate) fn fit(text: &str) -> String {
+    let text = without_tokens(text);
     let mut out = String::new();
-    let is_digit = |character: char| character.is_ascii_alphanumeric() || matches!(character, '+' | '/' | '=' | '-' | '_');
+    // The last two begin a digit that JSON (.NET writes `\u002B` for a `+`) or a form has escaped.
+    let is_digit = |character: char| character.is_ascii_alphanumeric() || matches!(character, '+' | '/' | '=' | '-' | '_' | '\\' | '%');
     // A piece ends after what is no digit of base64.
     for piece in text.split_inclusive(|character| !is_digit(character)) {
         let run = piece.trim_end_matches(|character| !is_digit(character));
@@ -66,4 +68,60 @@ pub(crate) fn fit(text: &str) -> String {
     let short: String = out.chars().take(QUOTE_CHARS).collect();
     let cut = short.len() < out.len();
     printable(&short) + if cut { "\u{2026}" } else { "" }
+}
+
+/// The text without what follows the word `Bearer`, unless that is a word as well.
+fn without_tokens(text: &str) -> String {
+    const SCHEME: &str = "bearer ";
+    let (mut out, lower) = (String::with_capacity(text.len()), text.to_ascii_lowercase());
+    let mut rest = (text, lower.as_str());
+    while let Some(at) = rest.1.find(SCHEME).map(|at| at + SCHEME.len()) {
+        let (before, after) = rest.0.split_at(at);
+        let end = after.find(|character: char| character.is_whitespace() || "\"'<>,;\\".contains(character)).unwrap_or(after.len());
+        let (token, more) = after.split_at(end);
+        out.push_str(before);
+        out.push_str(if token.bytes().all(|byte| byte.is_ascii_lowercase()) { token } else { "[hidden]" });
+        rest = (more, rest.1.get(at + end..).unwrap_or_default());
+    }
+    out.push_str(rest.0);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_is_hidden_however_json_or_a_form_spells_it() {
+        let plain = "QUJD+0FB".repeat(40);
+        for spelt in
+            [plain.clone(), plain.replace('+', "\\u002B"), plain.replace('+', "\\u002b").replace('Q', "\\u0051"), plain.replace('+', "%2B")]
+        {
+            for body in [
+                format!(r#"{{"sent":"{spelt}"}}"#),
+                format!(r#"["{spelt}"]"#),
+                format!(r#""{spelt}""#),
+                format!(r#"{{"error":{{"code":"x","message":"{spelt}"}}}}"#),
+                format!(r#"{{"error":{{"code":"x","message":"{{\"Message\":\"{}\"}}"}}}}"#, spelt.replace('\\', "\\\\")),
+                format!(r#"{{"error":{{"message":"","details":"{spelt}"}}}}"#),
+                format!(r#"{{"error":"{spelt}"}}"#),
+            ] {
+                let text = quoted(body.as_bytes());
+                assert!(!text.contains("QUJD") && !text.contains("UJD") && text.chars().count() < 400, "{body}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_repeated_is_hidden_however_short_it_is() {
+        for (said, shown) in [
+            ("Authorization: Bearer opaque-1", "Authorization: Bearer [hidden]"),
+            ("'BEARER aB.c' and \"bearer x1\"", "'BEARER [hidden]' and \"bearer [hidden]\""),
+            ("Bearer token is missing, \u{130}bearer \u{e9}\u{130} z", "Bearer token is missing, \u{130}bearer [hidden] z"),
+            ("at its end: bearer ", "at its end: bearer "),
+            ("no bearer", "no bearer"),
+        ] {
+            assert_eq!(fit(said), shown);
+        }
+    }
 }

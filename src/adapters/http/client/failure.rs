@@ -12,7 +12,8 @@ pub(super) fn explain(error: &reqwest::Error, host: &str, through_proxy: bool) -
     let causes = Causes::of(error);
     let (kind, advice) = if causes.name {
         (K::Dns, "the name cannot be resolved: check name, DNS and proxy settings")
-    } else if let Some(tls) = &causes.tls {
+    } else if let Some(tls) = causes.tls.as_ref().filter(|_| error.is_connect()) {
+        // Later, with the request on its way, it is a connection that ended.
         return HttpError::new(K::Tls, format!("no TLS with {host}: {tls}; {}", tls_advice(tls)));
     } else if error.is_connect() && through_proxy && causes.is_tunnel {
         (K::Proxy, "the proxy makes no connection: check its address and credentials, and whether it allows this host")

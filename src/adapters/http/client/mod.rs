@@ -12,10 +12,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_channel::oneshot;
+use rustls::ClientConfig;
 use tokio::runtime::Runtime as Threads;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
-use url::Url;
+use url::{Host, Url};
 
 use super::{ClientBuildError, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, HttpTransport};
 use crate::flow::Finding;
@@ -29,9 +30,12 @@ pub use settings::{ClientCertificate, HttpClientBuilder, Proxy, ProxySetting, Tr
 ///
 /// It has one thread of its own for its connections, so a caller may use any executor, `StdRuntime` among them. A call that is dropped is
 /// abandoned at once. Dropping the client ends the thread. Redirects are never followed, nothing is repeated but on a kept connection that
-/// turned out to be closed before anything of the request was sent, no cookie is kept, no body is decompressed.
+/// turned out to be closed before anything of the request was sent, no cookie is kept, no body is decompressed. Loopback addresses are reached
+/// without the proxy, whatever is set: what is sent to them in the clear never leaves the machine.
 pub struct HttpClient {
     client: reqwest::Client,
+    /// For this machine's own addresses, which no proxy is to see: a request in the clear goes there.
+    direct: reqwest::Client,
     places: Arc<Semaphore>,
     through_proxy: bool,
     threads: Option<Threads>,
@@ -68,29 +72,32 @@ impl HttpClient {
             })
             .ok();
 
-        let mut builder = reqwest::Client::builder()
-            .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(settings.connect_timeout)
-            .pool_idle_timeout(settings.idle_timeout)
-            .pool_max_idle_per_host(settings.max_requests)
-            .tcp_nodelay(true)
-            .dns_resolver(resolver::SystemNames);
-        builder = match proxy {
-            Chosen::Environment => builder,
-            Chosen::Direct => builder.no_proxy(),
-            Chosen::Through(proxy) => builder.no_proxy().proxy(*proxy),
+        let builder = |tls: ClientConfig| {
+            reqwest::Client::builder()
+                .http1_only()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .connect_timeout(settings.connect_timeout)
+                .pool_idle_timeout(settings.idle_timeout)
+                .pool_max_idle_per_host(settings.max_requests)
+                .tcp_nodelay(true)
+                .dns_resolver(resolver::SystemNames)
+                .tls_backend_preconfigured(tls)
         };
         if let Some(tls) = tls {
-            builder = builder.tls_backend_preconfigured(tls);
-            match (builder.build(), threads) {
-                (Ok(client), Some(threads)) if findings.is_empty() => {
+            let direct = builder(tls.clone()).no_proxy().build();
+            let client = match proxy {
+                Chosen::Environment => builder(tls).build(),
+                Chosen::Direct => builder(tls).no_proxy().build(),
+                Chosen::Through(proxy) => builder(tls).no_proxy().proxy(*proxy).build(),
+            };
+            match (client, direct, threads) {
+                (Ok(client), Ok(direct), Some(threads)) if findings.is_empty() => {
                     let places = Arc::new(Semaphore::new(settings.max_requests));
-                    return Ok(Self { client, places, through_proxy, threads: Some(threads) });
+                    return Ok(Self { client, direct, places, through_proxy, threads: Some(threads) });
                 }
-                (Err(error), _) => {
+                (Err(error), ..) | (_, Err(error), _) => {
                     findings.push(Finding::new("http", format!("it cannot be started: {}", error.without_url()), "see the text"))
                 }
                 _ => {}
@@ -126,7 +133,9 @@ impl HttpTransport for HttpClient {
         let Some(threads) = &self.threads else {
             return Err(HttpError::new(HttpErrorKind::Request, "the client was shut down"));
         };
-        let (client, places, through_proxy) = (self.client.clone(), Arc::clone(&self.places), self.through_proxy);
+        let here = is_here(&url);
+        let client = if here { self.direct.clone() } else { self.client.clone() };
+        let (places, through_proxy) = (Arc::clone(&self.places), self.through_proxy && !here);
         let (tell, told) = oneshot::channel();
         let task = threads.spawn(async move {
             let timeout = request.timeout;
@@ -139,6 +148,15 @@ impl HttpTransport for HttpClient {
         });
         let _abandon = Abandon(task.abort_handle());
         told.await.unwrap_or_else(|_| Err(HttpError::new(HttpErrorKind::Closed, "the client was shut down")))
+    }
+}
+
+/// Whether that is an address of this machine.
+fn is_here(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        _ => false,
     }
 }
 

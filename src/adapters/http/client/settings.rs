@@ -21,7 +21,7 @@ pub enum TrustAnchors {
     Only(Vec<CertificateDer<'static>>),
 }
 
-/// How servers are reached.
+/// How servers are reached. Loopback addresses always are without a proxy.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum ProxySetting {
