@@ -138,7 +138,7 @@ pub(super) fn cut(text: &str) -> &str {
     end.map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
 }
 
-fn body(value: &impl Serialize) -> Result<SecretBytes, PortError> {
+pub(super) fn body(value: &impl Serialize) -> Result<SecretBytes, PortError> {
     secret_json(value).ok_or_else(|| PortError::rejected("the call to Intune could not be written as JSON"))
 }
 
