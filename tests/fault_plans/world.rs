@@ -322,11 +322,16 @@ impl World {
 
     /// Once all have results, the queue delivers each request once more, as queues do now and then.
     async fn deliver_again(&self, runtime: &VirtualRuntime) {
-        while !self.is_answered() && runtime.monotonic() < GIVE_UP {
+        while !self.is_answered() && !self.is_lost(runtime) {
             runtime.sleep(Duration::from_secs(10)).await;
         }
         self.queued.iter().for_each(|(flow, id)| assert!(self.queue.offer_again(*flow, id)));
         self.delivered_again.store(true, Ordering::SeqCst);
+    }
+
+    /// There is nothing left to wait for.
+    fn is_lost(&self, runtime: &VirtualRuntime) -> bool {
+        runtime.monotonic() >= GIVE_UP || !self.queue.changed_results().is_empty()
     }
 
     fn is_answered(&self) -> bool {
@@ -366,7 +371,7 @@ impl World {
         let connector = self.connector(&clients, journal, runtime, stored, doom);
         let service = Arc::new(self.service(&clients, disk, runtime, ra, notification, doom).await);
         self.door.open(service.clone(), doom);
-        let is_over = || self.is_done() || runtime.monotonic() >= GIVE_UP;
+        let is_over = || self.is_done() || self.is_lost(runtime);
         let upkeep = async {
             while !is_over() {
                 service.maintain(runtime.now()).await;
