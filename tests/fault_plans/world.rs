@@ -192,6 +192,9 @@ pub fn play(seed: u64) -> Played {
     let done = runtime.block_on(join3(lives, join_all(devices), world.deliver_again(&runtime)));
     (world.time, world.restarts) = (runtime.monotonic(), restarts);
     let mut wrong = judge::wrong(&world);
+    if !world.is_done() {
+        wrong.push("something is still open: it waits for ever, or is done again and again".to_owned());
+    }
     if done.is_err() {
         wrong.push("everything waits for something that never comes".to_owned());
     }
