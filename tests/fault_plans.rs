@@ -78,7 +78,7 @@ fn nothing_is_lost_and_nothing_doubled_whatever_the_network_does() {
 
 #[test]
 fn a_seed_replays_its_faults() {
-    let twice = [3, 3].map(|seed| play(seed));
+    let twice = [3, 3].map(play);
     assert_eq!((twice[0].requests, twice[0].faults, twice[0].calls), (twice[1].requests, twice[1].faults, twice[1].calls));
 }
 

@@ -170,7 +170,7 @@ pub fn play(seed: u64) -> Played {
 
     let notification = if random.below(2) == 0 { NotificationPolicy::NotifyBeforeRelease } else { NotificationPolicy::IssueThenNotify };
     // Every second plan ends the process in its work: at a call or a commit, and so again for up to two of its successors.
-    let mut ends: Vec<u64> = (0..if seed % 2 == 0 { 0 } else { 1 + random.below(3) }).map(|_| 1 + random.below(400)).collect();
+    let mut ends: Vec<u64> = (0..if seed.is_multiple_of(2) { 0 } else { 1 + random.below(3) }).map(|_| 1 + random.below(400)).collect();
     let mut restarts = 0;
     let disk = Disk::default();
     let lives = async {
