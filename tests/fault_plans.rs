@@ -11,6 +11,8 @@
 
 #[path = "fault_plans/device.rs"]
 mod device;
+#[path = "fault_plans/doom.rs"]
+mod doom;
 #[path = "fault_plans/judge.rs"]
 mod judge;
 #[path = "fault_plans/random.rs"]
@@ -33,7 +35,7 @@ const QUICK: u64 = 24;
 #[test]
 fn nothing_is_lost_and_nothing_doubled_whatever_the_network_does() {
     let seeds = seeds();
-    let (next, started) = (AtomicU64::new(seeds.start), Instant::now());
+    let (next, ended, started) = (AtomicU64::new(seeds.start), AtomicU64::new(0), Instant::now());
     let (failures, totals) = (Mutex::new(Vec::new()), Mutex::new((0_u64, 0_u64, 0_u64, u64::MAX, u64::MAX)));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
@@ -43,7 +45,11 @@ fn nothing_is_lost_and_nothing_doubled_whatever_the_network_does() {
                     if seed >= seeds.end {
                         return;
                     }
-                    let Played { requests, faults, calls, wrong, .. } = play(seed);
+                    let Played { requests, faults, calls, restarts, mut wrong, .. } = play(seed);
+                    if seed % 2 == 1 && restarts == 0 {
+                        wrong.push("the process was to end in its work, and did not".to_owned());
+                    }
+                    ended.fetch_add(restarts, Ordering::Relaxed);
                     let mut totals = totals.lock().unwrap();
                     *totals = (totals.0 + requests, totals.1 + faults, totals.2 + calls, totals.3.min(requests), totals.4.min(faults));
                     if !wrong.is_empty() {
@@ -58,8 +64,9 @@ fn nothing_is_lost_and_nothing_doubled_whatever_the_network_does() {
     let count = seeds.end - seeds.start;
     println!(
         "{count} plans in {} s: {requests} requests (at least {least_requests} a plan) in {calls} calls with {faults} faults (at least \
-         {least_faults} a plan): {} plans failed",
+         {least_faults} a plan) and {} restarts: {} plans failed",
         started.elapsed().as_secs(),
+        ended.load(Ordering::Relaxed),
         failures.len()
     );
     let shown: Vec<&str> = failures.iter().take(5).map(String::as_str).collect();

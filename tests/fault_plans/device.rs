@@ -14,9 +14,11 @@ use intune_connector::message::name::Name;
 use intune_connector::message::scep::{PkiRequestBuilder, PkiStatus, ScepResponse};
 use intune_connector::message::signed::{LegacyDigests, Signed};
 use intune_connector::ports::Runtime as _;
-use intune_connector::scep::{Request, Service};
+use intune_connector::scep::Request;
 use intune_connector::secret::{Password, SecretBytes};
 use intune_connector::terms::{KeyAlgorithm, KeyUsage, SubjectAltName, oids};
+
+use crate::doom::Door;
 
 const SIGN: SignatureAlgorithm = SignatureAlgorithm::RsaPkcs1Sha256;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -60,7 +62,7 @@ pub enum Refused {
 pub async fn enrol(
     provider: &CryptoProvider,
     runtime: &VirtualRuntime,
-    service: &Service,
+    door: &Door,
     server: &Certificate,
     (number, name, challenge): (usize, &str, &str),
 ) -> Result<Certificate, Refused> {
@@ -94,7 +96,11 @@ pub async fn enrol(
             message = Some(unsigned.finish(&signature));
         }
         let (bytes, to) = message.as_ref().unwrap();
-        let response = service.handle(Request::post("operation=PKIOperation", bytes.clone())).await;
+        let Some(response) = door.handle(Request::post("operation=PKIOperation", bytes.clone())).await else {
+            last = "no connection".to_owned();
+            runtime.sleep(PAUSE).await;
+            continue;
+        };
         if response.status == 200 {
             let reply = ScepResponse::parse(&response.body, to, server, LegacyDigests::Refuse, provider, &Limits::default());
             let reply = reply.map_err(|error| Refused::Otherwise(error.to_string()))?;

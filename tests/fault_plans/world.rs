@@ -1,11 +1,12 @@
 //! One plan: a tenant, its CA, the connector and the SCEP service, all in one process on one virtual clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{join_all, join3};
+use futures_util::future::{Either, join, join_all, join3, select};
 use intune_connector::adapters::entra::{ClientCredentials, Credential};
 use intune_connector::adapters::http::HttpTransport;
 use intune_connector::adapters::http_queue::{HttpQueue, HttpQueueConfig, QueueAuthentication, StaticToken};
@@ -26,18 +27,21 @@ use intune_connector::message::reencrypt::{LegacyPadding, encrypt_password};
 use intune_connector::pkcs::PkcsConfig;
 use intune_connector::policy::{IssuancePolicy, RecipientPolicy};
 use intune_connector::ports::{
-    CertificateAuthority, ImportKeyName, ImportRequest, IntuneQueue, Payload, PkcsRequest, QueueItem, RecryptRequest, RequestMeta,
+    CertificateAuthority, ImportKeyName, ImportRequest, IntuneQueue, Journal, Payload, PkcsRequest, QueueItem, RecryptRequest, RequestMeta,
     Runtime as _,
 };
 use intune_connector::recrypt::{RecryptConfig, RecryptKey};
 use intune_connector::revoke::RevokeConfig;
 use intune_connector::scep::{NotificationPolicy, RegistrationAuthority, Service};
 use intune_connector::secret::{Password, SecretBytes};
-use intune_connector::sim::{ExpectedCsr, FaultPlan, OpenQueue, OpenQueueSettings, PlayedFault, RevocationRequest, SimulatedIntune};
+use intune_connector::sim::{
+    Endpoint, ExpectedCsr, FaultPlan, OpenQueue, OpenQueueSettings, PlayedFault, RevocationRequest, SimulatedIntune,
+};
 use intune_connector::terms::{Flow, KeyAlgorithm, KeyUsage, PaddingScheme, SubjectAltName, oids};
 use intune_connector::time::Timestamp;
 
 use crate::device::{KEYS, Refused, enrol};
+use crate::doom::{Doom, Door, Mortal};
 use crate::judge;
 use crate::random::Seeded;
 
@@ -50,6 +54,8 @@ pub const DEVICES: usize = 5;
 const ROUNDS: usize = 20;
 /// A plan that is not done by then has lost something.
 const GIVE_UP: Duration = Duration::from_secs(20 * 3_600);
+/// What the journals hold is sealed with it, across restarts.
+const SEALING_KEY: [u8; 32] = [7; 32];
 
 struct Imported {
     key: GeneratedImportKey,
@@ -79,6 +85,7 @@ pub struct Played {
     pub calls: u64,
     /// The faults among the calls.
     pub played: Vec<PlayedFault>,
+    pub restarts: u64,
     pub wrong: Vec<String>,
 }
 
@@ -95,7 +102,22 @@ pub struct World {
     pub revocations: BTreeMap<String, SerialNumber>,
     /// By transactionID.
     pub enrolled: Mutex<Vec<(String, Result<Certificate, Refused>)>>,
+    /// Whose result the queue had taken when the process ended, before it could say so.
+    pub unheard: Mutex<BTreeSet<(Flow, RequestId)>>,
+    /// How long it took.
+    pub time: Duration,
+    pub restarts: u64,
     devices_done: AtomicUsize,
+    /// The queue has delivered again what it had results of.
+    delivered_again: AtomicBool,
+    door: Door,
+}
+
+/// What is there after a restart.
+#[derive(Default)]
+struct Disk {
+    connector: Arc<VolatileJournal>,
+    service: Arc<VolatileJournal>,
 }
 
 pub fn play(seed: u64) -> Played {
@@ -118,11 +140,15 @@ pub fn play(seed: u64) -> Played {
     let settings = OpenQueueSettings::new("contoso.example".parse().unwrap()).with_token(Password::from("token-of-the-queue"));
     let queue = Arc::new(OpenQueue::new(settings, shared.clone()));
     let answering = Arc::clone(&queue);
+    // What becomes of a download whose answer is lost is not public: Intune gives the requests out again after the cool-down, or never. In
+    // plans of the second kind no answer to a download is lost, so that each request that was given out must come through the restart.
+    let is_offered_once = seed % 4 == 3;
+    let faults =
+        if is_offered_once { FaultPlan::harsh().with_rate_at(Endpoint::DownloadRevocationRequests, 0) } else { FaultPlan::harsh() };
     let intune = SimulatedIntune::builder(provider.clone(), shared.clone())
         .seed(seed)
-        .faults(FaultPlan::harsh())
-        // What becomes of a download whose answer is lost is not public; here Intune gives the requests out again after the cool-down.
-        .offer_unanswered_revocations_again(true)
+        .faults(faults)
+        .offer_unanswered_revocations_again(!is_offered_once)
         .open_queue(move |request| answering.handle(request))
         .build()
         .unwrap();
@@ -136,38 +162,43 @@ pub fn play(seed: u64) -> Played {
         queued: Vec::new(),
         revocations: BTreeMap::new(),
         enrolled: Mutex::default(),
+        unheard: Mutex::default(),
+        time: Duration::ZERO,
+        restarts: 0,
         devices_done: AtomicUsize::new(0),
+        delivered_again: AtomicBool::new(false),
+        door: Door::default(),
     };
     world.fill(&random, &stored);
     let ca_faults = arrange_ca_faults(&world.ca, &random);
 
-    let transport = world.intune.transport();
-    let clients = Clients::new(&world, transport, &shared);
-    let connector = world.connector(&clients, &shared, &stored);
     let notification = if random.below(2) == 0 { NotificationPolicy::NotifyBeforeRelease } else { NotificationPolicy::IssueThenNotify };
-    let done = runtime.block_on(async {
-        let service = world.service(&clients, &shared, &ra, notification).await;
-        let devices = (0..DEVICES).map(|number| world.device(number, &runtime, &service, &ra));
-        let upkeep = async {
-            while !world.is_done() && runtime.monotonic() < GIVE_UP {
-                service.maintain(runtime.now()).await;
-                runtime.sleep(Duration::from_secs(30)).await;
+    // Every second plan ends the process in its work: at a call or a commit, and so again for up to two of its successors.
+    let mut ends: Vec<u64> = (0..if seed.is_multiple_of(2) { 0 } else { 1 + random.below(3) }).map(|_| 1 + random.below(400)).collect();
+    let mut restarts = 0;
+    let disk = Disk::default();
+    let lives = async {
+        loop {
+            let doom = Doom::after(ends.pop());
+            let life = world.live(&disk, &shared, (&stored, &ra), notification, &doom);
+            match select(pin!(life), pin!(doom.fallen())).await {
+                Either::Left(_) => break,
+                Either::Right(_) => {
+                    world.door.close();
+                    restarts += 1;
+                    world.note_unheard();
+                    runtime.sleep(Duration::from_secs(random.below(600))).await;
+                }
             }
-        };
-        let stop = async {
-            while !(world.is_done() && world.has_told_the_operator()) && runtime.monotonic() < GIVE_UP {
-                runtime.sleep(Duration::from_secs(10)).await;
-            }
-        };
-        join3(connector.run_until(stop), join_all(devices), upkeep).await;
-        // What the last answers left: certificates that were never released are revoked.
-        // And a stored notification whose turn is in two hours is waited for.
-        for _ in 0..100 {
-            service.maintain(runtime.now()).await;
-            runtime.sleep(Duration::from_secs(600)).await;
         }
-    });
+    };
+    let devices = (0..DEVICES).map(|number| world.device(number, &runtime, &ra));
+    let done = runtime.block_on(join3(lives, join_all(devices), world.deliver_again(&runtime)));
+    (world.time, world.restarts) = (runtime.monotonic(), restarts);
     let mut wrong = judge::wrong(&world);
+    if !world.is_done() {
+        wrong.push("something is still open: it waits for ever, or is done again and again".to_owned());
+    }
     if done.is_err() {
         wrong.push("everything waits for something that never comes".to_owned());
     }
@@ -177,6 +208,7 @@ pub fn play(seed: u64) -> Played {
         faults: played.len() as u64 + ca_faults,
         played,
         calls,
+        restarts,
         wrong,
     }
 }
@@ -203,7 +235,8 @@ struct Clients {
 }
 
 impl Clients {
-    fn new(world: &World, transport: Arc<dyn HttpTransport>, runtime: &Arc<VirtualRuntime>) -> Self {
+    fn new(world: &World, journal: Arc<dyn Journal>, runtime: &Arc<VirtualRuntime>, doom: &Arc<Doom>) -> Self {
+        let transport: Arc<dyn HttpTransport> = Arc::new(Mortal::new(world.intune.transport(), doom));
         let (intune, provider) = (&world.intune, &world.provider);
         let secret = Credential::client_secret(Password::from(intune.client_secret()));
         let tokens = ClientCredentials::builder(intune.tenant_id(), intune.client_id(), secret)
@@ -216,8 +249,10 @@ impl Clients {
             .unwrap();
         let online = Arc::new(online);
         let tenant = "contoso.example".parse().unwrap();
-        let journal = Arc::new(VolatileJournal::new());
-        let revocations = IntuneRevocations::builder(online.clone(), journal, tenant, runtime.clone(), provider.clone()).build().unwrap();
+        let revocations = IntuneRevocations::builder(online.clone(), journal, tenant, runtime.clone(), provider.clone())
+            .sealing_key(SecretBytes::copy_from(&SEALING_KEY))
+            .build()
+            .unwrap();
         let authentication = QueueAuthentication::bearer(Arc::new(StaticToken::new(Password::from("token-of-the-queue")).unwrap()), "");
         let base = intune.cloud().graph;
         let config = HttpQueueConfig::new(base, "contoso.example".parse().unwrap(), authentication);
@@ -275,7 +310,7 @@ impl World {
     }
 
     /// A device that enrols until it has a certificate; for each failure it gets another challenge, under another transactionID.
-    async fn device(&self, number: usize, runtime: &VirtualRuntime, service: &Service, ra: &Certificate) {
+    async fn device(&self, number: usize, runtime: &VirtualRuntime, ra: &Certificate) {
         for round in 0..ROUNDS {
             let name = format!("scep-{number}-{round}");
             let expected = ExpectedCsr::new(format!("CN={name}"))
@@ -283,7 +318,7 @@ impl World {
                 .with_key_usage(Some(KeyUsage::SIGN_AND_ENCIPHER))
                 .with_extended_key_usage([oids::CLIENT_AUTH.parse().unwrap()]);
             let challenge = self.intune.issue_challenge(&expected).unwrap().challenge;
-            let got = enrol(&self.provider, runtime, service, ra, (number, &name, challenge.secret_str().unwrap())).await;
+            let got = enrol(&self.provider, runtime, &self.door, ra, (number, &name, challenge.secret_str().unwrap())).await;
             let again = matches!(got, Err(Refused::ForGood)) && round + 1 < ROUNDS;
             self.enrolled.lock().unwrap().push((name, got));
             if !again {
@@ -293,21 +328,93 @@ impl World {
         self.devices_done.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Each request of the queue has its Admin event: the connector knows that its result was taken.
+    /// The connector knows that its results were taken: each request has its Admin event, but where its process ended before it.
     fn has_told_the_operator(&self) -> bool {
-        let ended: BTreeSet<String> = self.sink.admin_events().into_iter().map(|event| event.key.scope).collect();
-        self.queued.iter().all(|(_, id)| ended.contains(id.as_str()))
+        let (told, unheard) = (judge::admin_events(self), self.unheard.lock().unwrap());
+        self.queued.iter().all(|key| told.contains_key(key) || unheard.contains(key))
+    }
+
+    /// Once all have results, the queue delivers each request once more, as queues do now and then.
+    async fn deliver_again(&self, runtime: &VirtualRuntime) {
+        while !self.is_answered() && !self.is_lost(runtime) {
+            runtime.sleep(Duration::from_secs(10)).await;
+        }
+        self.queued.iter().for_each(|(flow, id)| assert!(self.queue.offer_again(*flow, id)));
+        self.delivered_again.store(true, Ordering::SeqCst);
+    }
+
+    /// There is nothing left to wait for.
+    fn is_lost(&self, runtime: &VirtualRuntime) -> bool {
+        runtime.monotonic() >= GIVE_UP || !self.queue.changed_results().is_empty()
+    }
+
+    fn is_answered(&self) -> bool {
+        self.queue.waiting() == 0 && self.queue.unanswered().is_empty() && self.queue.leases().is_empty()
     }
 
     fn is_done(&self) -> bool {
-        self.queue.waiting() == 0
-            && self.queue.unanswered().is_empty()
+        self.delivered_again.load(Ordering::SeqCst)
+            && self.is_answered()
             && self.intune.open_revocations().is_empty()
             && self.devices_done.load(Ordering::SeqCst) == DEVICES
     }
 
-    fn connector(&self, clients: &Clients, runtime: &Arc<VirtualRuntime>, stored: &Certificate) -> Connector {
-        let ca: Arc<dyn CertificateAuthority> = self.ca.clone();
+    /// A process ended in its work.
+    pub fn was_ended(&self) -> bool {
+        self.restarts > 0
+    }
+
+    /// Those that have a result and no Admin event.
+    fn note_unheard(&self) {
+        let told = judge::admin_events(self);
+        let unheard = self.queue.accepted().into_keys().filter(|key| !told.contains_key(key));
+        self.unheard.lock().unwrap().extend(unheard);
+    }
+
+    /// What one process does, until all is done.
+    async fn live(
+        &self,
+        disk: &Disk,
+        runtime: &Arc<VirtualRuntime>,
+        (stored, ra): (&Certificate, &Certificate),
+        notification: NotificationPolicy,
+        doom: &Arc<Doom>,
+    ) {
+        let journal: Arc<dyn Journal> = Arc::new(Mortal::new(disk.connector.clone(), doom));
+        let clients = Clients::new(self, journal.clone(), runtime, doom);
+        let connector = self.connector(&clients, journal, runtime, stored, doom);
+        let service = Arc::new(self.service(&clients, disk, runtime, ra, notification, doom).await);
+        self.door.open(service.clone(), doom);
+        let is_over = || (self.is_done() && self.has_told_the_operator()) || self.is_lost(runtime);
+        let upkeep = async {
+            while !is_over() {
+                service.maintain(runtime.now()).await;
+                runtime.sleep(Duration::from_secs(30)).await;
+            }
+        };
+        let stop = async {
+            while !is_over() {
+                runtime.sleep(Duration::from_secs(10)).await;
+            }
+        };
+        join(connector.run_until(stop), upkeep).await;
+        // What the last answers left: certificates that were never released are revoked, and a stored notification whose turn is in two hours
+        // is waited for.
+        for _ in 0..100 {
+            service.maintain(runtime.now()).await;
+            runtime.sleep(Duration::from_secs(600)).await;
+        }
+    }
+
+    fn connector(
+        &self,
+        clients: &Clients,
+        journal: Arc<dyn Journal>,
+        runtime: &Arc<VirtualRuntime>,
+        stored: &Certificate,
+        doom: &Arc<Doom>,
+    ) -> Connector {
+        let ca: Arc<dyn CertificateAuthority> = Arc::new(Mortal::new(self.ca.clone(), doom));
         let settings = || QueueSettings::new(clients.queue.clone()).with_max_attempts(20);
         let issuance =
             IssuancePolicy::deny_all().allow_upn_suffix("contoso.example").allow_extended_key_usage(oids::CLIENT_AUTH.parse().unwrap());
@@ -318,8 +425,10 @@ impl World {
         let keys = MemoryDecryptionKeys::new();
         keys.insert(import_key_name(), IMPORTED.key.decryption_key.clone());
         let import = ImportConfig::new(clients.queue.clone(), Arc::new(keys), recipients);
-        let revoke = RevokeConfig::new(clients.revocations.clone(), self.ca.name().clone(), ca);
-        Connector::builder(self.provider.clone(), Arc::new(VolatileJournal::new()))
+        let revoke = RevokeConfig::new(clients.revocations.clone(), self.ca.name().clone(), ca)
+            .with_settings(QueueSettings::new(clients.revocations.clone()).with_poll_interval(Duration::from_secs(60)));
+        Connector::builder(self.provider.clone(), journal)
+            .sealing_key(SecretBytes::copy_from(&SEALING_KEY))
             .tenant("contoso.example".parse().unwrap())
             .instance("one".parse().unwrap())
             .runtime(runtime.clone())
@@ -336,18 +445,20 @@ impl World {
     async fn service(
         &self,
         clients: &Clients,
+        disk: &Disk,
         runtime: &Arc<VirtualRuntime>,
         ra: &Certificate,
         notification: NotificationPolicy,
+        doom: &Arc<Doom>,
     ) -> Service {
         let scep = Arc::new(IntuneScep::new(clients.online.clone()));
         let policy =
             IssuancePolicy::deny_all().accept_names_checked_by_validator().allow_extended_key_usage(oids::CLIENT_AUTH.parse().unwrap());
         Service::builder(
             self.provider.clone(),
-            Arc::new(VolatileJournal::new()),
+            Arc::new(Mortal::new(disk.service.clone(), doom)),
             self.ca.name().clone(),
-            self.ca.clone(),
+            Arc::new(Mortal::new(self.ca.clone(), doom)),
             RegistrationAuthority::single(ra.der().clone(), KEYS[2].signing.clone(), KEYS[2].decryption.clone()),
             scep.clone(),
             scep,
@@ -358,6 +469,7 @@ impl World {
         .sink(self.sink.clone())
         .policy(policy)
         .notification(notification)
+        .sealing_key(SecretBytes::copy_from(&SEALING_KEY))
         .build()
         .await
         .unwrap()

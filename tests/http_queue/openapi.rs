@@ -170,6 +170,7 @@ fn health(at: Timestamp) -> HealthMessage {
     message.flows = BTreeMap::from([(Flow::PkcsImport, counters)]);
     message.events = BTreeMap::from([(1000, 7), (1005, 1)]);
     message.findings = vec!["The CA's certificate ends in 12 days.".to_owned()];
+    message.credentials = BTreeMap::from([("Contoso CA".to_owned(), at.saturating_add(Duration::from_secs(12 * 86_400)))]);
     message
 }
 

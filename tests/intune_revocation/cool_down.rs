@@ -32,9 +32,10 @@ fn a_second_download_within_the_hour_is_not_made_and_the_batch_survives_a_restar
         assert_eq!(again, ["a", "c"], "what was not accepted, without a call");
         assert_eq!(batch.next_poll, Some(40 * MINUTE));
         let batch = receive(&queue, 9).unwrap();
-        assert!(batch.items.is_empty() && batch.next_poll == Some(40 * MINUTE), "given out once in a process");
+        assert!(batch.items.is_empty() && batch.next_poll == Some(40 * MINUTE), "not twice at a time");
         bench.clock.advance(40 * MINUTE - core::time::Duration::from_secs(1));
-        assert!(receive(&queue, 9).unwrap().items.is_empty());
+        assert_eq!(receive(&queue, 9).unwrap().items.len(), 2, "nobody prolonged them");
+        assert_eq!(receive(&queue, 9).unwrap().items.len(), 0);
         assert_eq!(bench.script.count(DOWNLOAD), 1);
         complete(&queue, &[("a", revoked()), ("c", revoked())]).unwrap();
         bench.clock.advance(core::time::Duration::from_secs(1));
@@ -82,6 +83,23 @@ fn an_error_that_did_nothing_ends_the_cool_down() {
     assert_eq!(receive(&queue, 9).unwrap_err().retry(), Retry::Later);
     assert_eq!(receive(&queue, 9).unwrap_err().kind(), PortErrorKind::Misconfigured);
     assert_eq!(ids(&receive(&queue, 9).unwrap().items), ["a"]);
+}
+
+#[test]
+fn what_a_dropped_call_had_given_out_is_given_out_again() {
+    let journal = Faulty::new(JournalScope::Instance);
+    let bench = Bench::on(journal.clone());
+    bench.script.then(DOWNLOAD, brings(&[item("r1", "01", None), item("r2", "02", None)]));
+    let queue = bench.queue();
+    assert_eq!(ids(&receive(&queue, 1).unwrap().items), ["r1"]);
+    journal.hang_after_the_next_commit();
+    let call = queue.receive(ReceiveRequest::new(Flow::Revoke, "one".parse().unwrap(), 9)).now_or_never();
+    journal.hangs.store(false, Ordering::SeqCst);
+    let given = match call {
+        Some(batch) => batch.unwrap(),
+        None => receive(&queue, 9).unwrap(),
+    };
+    assert_eq!(ids(&given.items), ["r2"], "the caller's time-out took it from nobody");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The connector on top: what a CA is asked, and what Intune is told, across crashes.
 
 use core::time::Duration;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use intune_connector::adapters::intune::IntuneRevocations;
 use intune_connector::adapters::{LocalCa, RecordingSink};
 use intune_connector::connector::{Connector, QueueSettings};
@@ -27,13 +28,15 @@ use crate::rig::{Bench, DOWNLOAD, HOUR, Kept, MINUTE, UPLOAD, block_on, brings, 
 struct Ca {
     local: LocalCa,
     asked: AtomicUsize,
+    /// It does not answer.
+    hangs: AtomicBool,
 }
 
 static SHARED: LazyLock<Vec<u8>> = LazyLock::new(|| new_ca().local.certificate().spki().to_vec());
 
 fn new_ca() -> Ca {
     let local = LocalCa::new(provider(), "Contoso CA".parse().unwrap(), KeyAlgorithm::EcP256).unwrap();
-    Ca { local, asked: AtomicUsize::new(0) }
+    Ca { local, asked: AtomicUsize::new(0), hangs: AtomicBool::new(false) }
 }
 
 impl Ca {
@@ -74,6 +77,9 @@ impl CertificateAuthority for Ca {
     }
     async fn revoke(&self, call: RevokeCall<'_>) -> Result<RevokeAnswer, PortError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.hangs.load(Ordering::SeqCst) {
+            core::future::pending::<()>().await;
+        }
         self.local.revoke(call).await
     }
     async fn chain(&self) -> Result<Vec<CertificateDer<'static>>, PortError> {
@@ -165,6 +171,22 @@ fn a_crash_between_revocation_and_upload_sends_the_same_result_and_asks_the_ca_n
         second.run_for(&bench, HOUR);
         assert_eq!((bench.script.count(DOWNLOAD), bench.script.uploaded().len()), (1, 2), "the next hour begins as usual");
     }
+}
+
+#[test]
+fn a_run_that_was_dropped_in_its_work_leaves_the_request_to_the_next_one() {
+    let ca = Ca::new();
+    let serial = ca.issue();
+    let bench = Bench::new();
+    bench.script.then(DOWNLOAD, brings(&[item("r1", &text(&serial), Some("Contoso CA"))]));
+    let process = start(&bench, bench.queue(), &ca, |config| config);
+    ca.hangs.store(true, Ordering::SeqCst);
+    assert!(process.connector.run_once().now_or_never().is_none());
+    assert_eq!(ca.asked(), 1);
+    ca.hangs.store(false, Ordering::SeqCst);
+    process.run_for(&bench, 2 * HOUR);
+    assert_eq!(bench.script.uploaded(), [("r1".to_owned(), "None".to_owned())]);
+    assert_eq!(ca.revoked(), 1);
 }
 
 #[test]

@@ -155,13 +155,30 @@ pub struct Faulty {
     pub rows: VolatileJournal,
     pub scope: JournalScope,
     pub fails: AtomicBool,
+    /// The next load after a commit never ends.
+    pub hangs: AtomicBool,
+    committed: AtomicBool,
     /// How many more commits succeed.
     pub commits_left: Mutex<Option<usize>>,
 }
 
 impl Faulty {
     pub fn new(scope: JournalScope) -> Arc<Self> {
-        Arc::new(Self { rows: VolatileJournal::new(), scope, fails: AtomicBool::new(false), commits_left: Mutex::new(None) })
+        Arc::new(Self {
+            rows: VolatileJournal::new(),
+            scope,
+            fails: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
+            committed: AtomicBool::new(false),
+            commits_left: Mutex::new(None),
+        })
+    }
+}
+
+impl Faulty {
+    pub fn hang_after_the_next_commit(&self) {
+        self.committed.store(false, Ordering::SeqCst);
+        self.hangs.store(true, Ordering::SeqCst);
     }
 }
 
@@ -174,6 +191,9 @@ impl Journal for Faulty {
         false
     }
     async fn load(&self, request: LoadRequest) -> Result<Vec<Row>, PortError> {
+        if self.hangs.load(Ordering::SeqCst) && self.committed.load(Ordering::SeqCst) {
+            core::future::pending::<()>().await;
+        }
         self.rows.load(request).await
     }
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError> {
@@ -185,6 +205,7 @@ impl Journal for Faulty {
         if is_full || self.fails.load(Ordering::SeqCst) {
             return Err(PortError::transient("the disk is full (injected)"));
         }
+        self.committed.store(true, Ordering::SeqCst);
         self.rows.commit(changes).await
     }
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Row>, PortError> {

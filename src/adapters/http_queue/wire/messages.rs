@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::json::{Document, MAX_LIST, MAX_TEXT, Object, Problem, parsed, text, write, write_time};
+use super::json::{Document, MAX_LIST, MAX_TEXT, Object, Problem, parsed, read_time, text, write, write_time};
 use super::names::{read_flow, write_flow};
 use super::request::read_item;
 use super::result::{AnswerBody, ResultBody, answer_body, read_answer, result_body};
@@ -258,6 +258,7 @@ struct HealthBody<'a> {
     flows: BTreeMap<&'static str, CountersBody>,
     events: &'a BTreeMap<u16, u64>,
     findings: Vec<String>,
+    credentials: BTreeMap<&'a str, String>,
 }
 
 #[derive(Serialize)]
@@ -283,6 +284,7 @@ pub(crate) fn write_health(message: &HealthMessage) -> Result<SecretBytes, Probl
         flows: message.flows.iter().map(|(flow, counts)| (write_flow(*flow), counters(counts))).collect(),
         events: &message.events,
         findings: message.findings.iter().take(MAX_LIST).map(|finding| printable(finding)).collect(),
+        credentials: message.credentials.iter().map(|(name, end)| (name.as_str(), write_time(*end))).collect(),
     })
 }
 
@@ -314,6 +316,11 @@ pub(crate) fn read_health(body: &[u8]) -> Result<HealthMessage, Problem> {
     }
     for finding in top.list("findings", MAX_LIST)? {
         message.findings.push(text(finding, "findings")?.to_owned());
+    }
+    for (name, end) in top.optional_object("credentials")?.iter().flat_map(|credentials| credentials.members()) {
+        let end = text(end, "credentials")?;
+        let end = read_time(end).ok_or_else(|| Problem("`credentials` gives the time of RFC 3339 when each ends".to_owned()))?;
+        message.credentials.insert(name.to_owned(), end);
     }
     Ok(message)
 }

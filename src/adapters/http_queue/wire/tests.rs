@@ -201,9 +201,11 @@ proptest! {
         flows in btree_map(select(&FLOWS[..]), some_counters(), 0..4),
         events in btree_map(any::<u16>(), any::<u64>(), 0..4),
         findings in vec(a_text().prop_map(|text| crate::event::printable(&text)), 0..3),
+        credentials in btree_map(a_text(), a_time(), 0..3),
     ) {
         let mut message = HealthMessage::new(tenant, instance, at);
         (message.version, message.flows, message.events, message.findings) = (version, flows, events, findings);
+        message.credentials = credentials;
         let body = write_health(&message).unwrap();
         prop_assert_eq!(read_health(body.secret_bytes()).unwrap(), message);
     }

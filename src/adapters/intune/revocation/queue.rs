@@ -26,7 +26,8 @@ pub(super) const LEASE: Duration = Duration::from_secs(900);
 /// Intune's revocation requests as the queue of the flow `revoke`.
 ///
 /// - *Nothing is lost*: what a download brought is in the journal before it is given out, and stays until Intune has accepted its result. After
-///   a crash it is given out again without a call. (What a crash meets between Intune's answer and its storing comes back only when Intune
+///   a crash it is given out again without a call, and once more when whoever was given it neither answers nor prolongs it for 15 minutes:
+///   that may have been a run of the connector that was dropped. Then it is left to Intune to offer it again. (What a crash meets between Intune's answer and its storing comes back only when Intune
 ///   offers it again.)
 /// - *No call too early*: Intune gives out nothing for an hour after a download. The hour is stored before the call goes out, so that neither
 ///   a lost answer nor a restart leads to a call that is in vain; an error that certainly did nothing ends it. Until then
@@ -93,6 +94,8 @@ pub struct IntuneRevocations {
 pub(super) struct Handed {
     pub(super) until: Timestamp,
     pub(super) lease_epoch: u64,
+    /// How often.
+    pub(super) times: u32,
 }
 
 impl IntuneRevocations {
@@ -121,8 +124,8 @@ impl IntuneRevocations {
     }
 
     pub(super) fn standing(&self, row: &Row, instance: &InstanceId, now: Timestamp) -> Standing {
-        let until = self.handed().get(&row.key).map(|handed| handed.until);
-        step::standing(row, until, instance, self.store.journal.scope(), now)
+        let handed = self.handed().get(&row.key).copied();
+        step::standing(row, handed, instance, self.store.journal.scope(), now)
     }
 }
 
@@ -166,14 +169,14 @@ impl IntuneQueue for IntuneRevocations {
                 }
             }
         }
-        if given.items.len() < request.max {
-            self.report_unidentified(&mut turn, &mut given.items);
+        let end = if given.more { None } else { self.store.cool_down().await.ok().flatten() };
+        // From here on nothing waits: a caller that gave up before has been given nothing.
+        let mut items = self.hand_over(given.items);
+        if items.len() < request.max {
+            self.report_unidentified(&mut turn, &mut items);
         }
-        let mut batch = Batch::new(given.items);
-        if !given.more {
-            let end = self.store.cool_down().await.ok().flatten().map(|row| step::left(row.due, self.now()));
-            batch.next_poll = end.filter(|wait| !wait.is_zero());
-        }
+        let mut batch = Batch::new(items);
+        batch.next_poll = end.map(|row| step::left(row.due, self.now())).filter(|wait| !wait.is_zero());
         Ok(batch)
     }
 

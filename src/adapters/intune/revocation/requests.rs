@@ -36,7 +36,7 @@ pub(super) struct Turn {
 /// What is given out.
 #[derive(Debug, Default)]
 pub(super) struct Given {
-    pub(super) items: Vec<QueueItem>,
+    pub(super) items: Vec<(Row, QueueItem)>,
     /// More waits in the journal.
     pub(super) more: bool,
 }
@@ -124,10 +124,21 @@ impl IntuneRevocations {
         let stored = self.store.commit(rows).await?;
         let own = self.settings.own_issuers.as_ref();
         for ((row, id, record), _) in chosen.into_iter().zip(stored.into_iter().take(count)).filter(|(_, stored)| *stored) {
-            self.handed().insert(row.key, Handed { until: row.lease_until, lease_epoch: row.lease_epoch });
-            given.items.push(record.item(id, &self.store.tenant, own));
+            let item = record.item(id, &self.store.tenant, own);
+            given.items.push((row, item));
         }
         Ok(given)
+    }
+
+    /// Remembers what the caller now has.
+    pub(super) fn hand_over(&self, given: Vec<(Row, QueueItem)>) -> Vec<QueueItem> {
+        let mut handed = self.handed();
+        let mut hand = |(row, item): (Row, QueueItem)| {
+            let times = handed.get(&row.key).map_or(0, |before| before.times).saturating_add(1);
+            handed.insert(row.key, Handed { until: row.lease_until, lease_epoch: row.lease_epoch, times });
+            item
+        };
+        given.into_iter().map(&mut hand).collect()
     }
 
     /// Downloads, unless it is too early. Stores first that it does.

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::config::LONGEST_COOL_DOWN;
+use super::queue::Handed;
 use super::record::Record;
 use crate::ids::InstanceId;
 use crate::ports::{Failure, JournalScope, Outcome, RevocationError, Row};
@@ -12,22 +13,25 @@ use crate::time::Timestamp;
 /// What an open row is to this instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// To be given out: new, or given to a process or an instance that is gone.
+    /// To be given out: new, or given to a process, an instance or a run that is gone.
     Give,
     /// Somebody works on it.
     InHand,
-    /// This process was given it, and has let go of it without an answer: it is another CA's, or was given up.
+    /// This process was given it more than once, and has let go of it without an answer: it is another CA's, or was given up.
     LetGo,
 }
 
-/// Where a row stands. `handed` is until when this process has it, by the last lease that it took or prolonged.
-pub(super) fn standing(row: &Row, handed: Option<Timestamp>, own: &InstanceId, scope: JournalScope, now: Timestamp) -> Standing {
+/// So often a process is given a request that it does not answer: the second time in case that the first one was dropped with its run.
+const GIVEN: u32 = 2;
+
+/// Where a row stands. `handed` says until when this process has it, by the last lease that it took or prolonged.
+pub(super) fn standing(row: &Row, handed: Option<Handed>, own: &InstanceId, scope: JournalScope, now: Timestamp) -> Standing {
     let is_elsewhere = scope == JournalScope::Fleet && row.owner.as_ref().is_some_and(|owner| owner != own) && row.lease_until > now;
     match handed {
         _ if is_elsewhere => Standing::InHand,
-        Some(until) if until > now => Standing::InHand,
-        Some(_) => Standing::LetGo,
-        None => Standing::Give,
+        Some(handed) if handed.until > now => Standing::InHand,
+        Some(handed) if handed.times >= GIVEN => Standing::LetGo,
+        _ => Standing::Give,
     }
 }
 
@@ -75,21 +79,23 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_000);
 
     #[test]
-    fn a_row_is_given_once_and_let_go_when_nobody_prolongs_its_lease() {
+    fn a_row_is_given_twice_and_let_go_when_nobody_prolongs_its_lease() {
         let key = RowKey { kind: RowKind::Revocation, key: IdempotencyKey::new([1; 32]) };
         let mut row = Row::new(key, Flow::Revoke, NOW, SealedBlob::new(Vec::new()));
         let own = "one".parse().unwrap();
         let (past, future) = (Timestamp::from_secs(999), Timestamp::from_secs(1_001));
+        let handed = |until, times| Some(Handed { until, lease_epoch: 1, times });
         let instance = |row: &Row, handed| standing(row, handed, &own, JournalScope::Instance, NOW);
         let fleet = |row: &Row, handed| standing(row, handed, &own, JournalScope::Fleet, NOW);
         assert_eq!(fleet(&row, None), Standing::Give);
-        assert_eq!((instance(&row, Some(future)), instance(&row, Some(past))), (Standing::InHand, Standing::LetGo));
+        assert_eq!((instance(&row, handed(future, 1)), instance(&row, handed(past, 1))), (Standing::InHand, Standing::Give));
+        assert_eq!((instance(&row, handed(future, 2)), instance(&row, handed(past, 2))), (Standing::InHand, Standing::LetGo));
         // After a restart under the same name.
         (row.owner, row.lease_until) = (Some(own.clone()), future);
         assert_eq!(fleet(&row, None), Standing::Give);
         // Another instance has it, for as long as its lease lives.
         row.owner = Some("two".parse().unwrap());
-        assert_eq!((fleet(&row, None), fleet(&row, Some(past))), (Standing::InHand, Standing::InHand));
+        assert_eq!((fleet(&row, None), fleet(&row, handed(past, 2))), (Standing::InHand, Standing::InHand));
         row.lease_until = past;
         assert_eq!(fleet(&row, None), Standing::Give);
         // In a journal of one instance another name is an earlier one.
