@@ -398,11 +398,11 @@ impl World {
             }
         };
         join(connector.run_until(stop), upkeep).await;
-        // What the last answers left: certificates that were never released are revoked, and a stored notification whose turn is in two hours
-        // is waited for.
+        // Two days for what is left: a stored notification whose turn is in two hours is told, and what a client did not come back for is revoked
+        // a day later.
         for _ in 0..100 {
             service.maintain(runtime.now()).await;
-            runtime.sleep(Duration::from_secs(600)).await;
+            runtime.sleep(Duration::from_secs(1_800)).await;
         }
     }
 
