@@ -10,6 +10,7 @@ mod journal;
 mod keys;
 mod queue;
 mod registration_authority;
+mod revocation_error;
 mod runtime;
 mod scep;
 mod sink;
@@ -28,9 +29,10 @@ pub use keys::{DecryptionKeys, ImportKeyName};
 pub use queue::{
     Batch, CompleteAnswer, CompleteRequest, ExtendLeaseRequest, Failure, FlowCounters, HealthMessage, ImportPayload, ImportRequest,
     ImportResult, IntuneQueue, Outcome, Payload, PkcsRequest, PkcsResult, QueueCapabilities, QueueItem, ReceiveRequest, RecryptRequest,
-    RecryptResult, RequestMeta, ResultItem, RevocationError, RevokeRequest, RevokeResult, UnknownRevocationError,
+    RecryptResult, RequestMeta, ResultItem, RevokeRequest, RevokeResult,
 };
 pub use registration_authority::{RegistrationAuthority, RegistrationAuthorityStore, RegistrationKey, RegistrationKeys};
+pub use revocation_error::{RevocationError, UnknownRevocationError};
 pub use runtime::{Busy, Runtime};
 pub use scep::{
     ChallengeValidator, FailureNotification, ScepNotifier, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict, Vouched,
