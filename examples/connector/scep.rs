@@ -27,6 +27,7 @@ use crate::tenant::Tenant;
 const DAY: Duration = Duration::from_secs(86_400);
 /// How many challenges a device gets before it gives up.
 const CHALLENGES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(500);
 const SIGN: SignatureAlgorithm = SignatureAlgorithm::RsaPkcs1Sha256;
 
 /// The service and the certificate that its clients encrypt to.
@@ -119,6 +120,8 @@ impl Scep {
                 }
                 return Ok(());
             }
+            // A real device waits for its next check-in.
+            self.runtime.sleep(PAUSE).await;
         }
         Err(format!("refused {CHALLENGES} times").into())
     }

@@ -24,7 +24,7 @@ pub enum SimOutcome {
     TruncateAfter(HttpResponse, usize),
     /// Nothing: the connection ends.
     Close,
-    /// There is no such host. A server, which is there, ends the connection.
+    /// There is no such host. A server, which is there, answers 421.
     UnknownHost,
 }
 

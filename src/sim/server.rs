@@ -172,7 +172,9 @@ impl Front {
         match answer.outcome {
             SimOutcome::Respond(response) => Ok(whole(response)),
             SimOutcome::TruncateAfter(response, length) => Ok(cut(response, length)),
-            SimOutcome::Close | SimOutcome::UnknownHost => Err(Ended),
+            SimOutcome::Close => Err(Ended),
+            // A server cannot vanish for one client: it says that it is the wrong one.
+            SimOutcome::UnknownHost => Ok(whole(super::reply::text(421, "this server does not serve that host"))),
         }
     }
 
