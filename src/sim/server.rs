@@ -174,7 +174,7 @@ impl Front {
             SimOutcome::TruncateAfter(response, length) => Ok(cut(response, length)),
             SimOutcome::Close => Err(Ended),
             // A server cannot vanish for one client: it says that it is the wrong one.
-            SimOutcome::UnknownHost => Ok(whole(super::reply::text(421, "this server does not serve that host"))),
+            SimOutcome::UnknownHost => Ok(whole(reply::text(421, "this server does not serve that host"))),
         }
     }
 
