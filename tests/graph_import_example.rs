@@ -3,14 +3,15 @@
 #![cfg(all(feature = "graph", feature = "ring", feature = "aws-lc-rs", feature = "legacy-ciphers"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "support/example.rs"]
+mod example;
 #[path = "support/graph_lab.rs"]
 mod graph_lab;
 #[path = "support/scan.rs"]
 mod scan;
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use graph_lab::{CLIENT_SECRET, Fault, GraphLab, TENANT, error, serve};
 use intune_connector::adapters::http::HttpMethod;
@@ -24,27 +25,6 @@ const PASSWORD: &str = "import-me";
 /// Name of the file, and of the user whose mail address is in it.
 const FILES: [(&str, &str); 5] =
     [("openssl-modern", "openssl"), ("openssl-legacy", "legacy"), ("openssl-ec", "ec"), ("nss", "nss"), ("keytool", "keytool")];
-
-fn example() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        // target/debug/deps/this-test
-        let target = std::env::current_exe().unwrap().parent().and_then(Path::parent).unwrap().to_path_buf();
-        let program = target.join("examples").join(format!("import_pfx{}", std::env::consts::EXE_SUFFIX));
-        if !program.is_file() {
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let build = Command::new(cargo)
-                .args(["build", "--all-features", "--example", "import_pfx", "--manifest-path"])
-                .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-                .arg("--target-dir")
-                .arg(target.parent().unwrap())
-                .status()
-                .unwrap();
-            assert!(build.success(), "the example does not build");
-        }
-        program
-    })
-}
 
 struct Bench {
     lab: Arc<GraphLab>,
@@ -104,7 +84,7 @@ impl Bench {
 }
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = Command::new(example()).args(arguments).output().unwrap();
+    let Output { status, stdout, stderr } = Command::new(example::example("import_pfx")).args(arguments).output().unwrap();
     (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 

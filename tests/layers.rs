@@ -50,9 +50,6 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("conformance", BELOW_FLOWS),
-    ("dry_run", EVERYTHING),
-    ("doctor", EVERYTHING),
-    ("sim", EVERYTHING),
     (
         "adapters",
         &[
@@ -74,30 +71,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What stands on top of the house: nothing imports these rooms, and they do not import each other.
-const EVERYTHING: &[&str] = &[
-    "adapters",
-    "connector",
-    "pkcs",
-    "recrypt",
-    "import",
-    "scep",
-    "revoke",
-    "health",
-    "flow",
-    "policy",
-    "lifecycle",
-    "message",
-    "ports",
-    "event",
-    "crypto",
-    "ids",
-    "time",
-    "secret",
-    "limits",
-    "retry",
-    "terms",
-];
+/// What stands on top of the house imports every room of the table but these: nothing imports it, and its rooms do not import each other.
+const TOP: &[&str] = &["dry_run", "doctor", "sim"];
+const NOT_FOR_THE_TOP: &[&str] = &["codec", "conformance"];
 const BOTTOM: &[&str] = &["ids", "time", "secret", "limits", "retry", "terms"];
 const BELOW_FLOW: &[&str] = &["lifecycle", "message", "ports", "event", "crypto", "ids", "time", "secret", "limits", "retry", "terms"];
 const BELOW_FLOWS: &[&str] =
@@ -105,7 +81,9 @@ const BELOW_FLOWS: &[&str] =
 
 #[test]
 fn every_room_imports_only_what_lies_below_it() {
-    let rooms: BTreeMap<&str, BTreeSet<&str>> = ROOMS.iter().map(|(room, below)| (*room, below.iter().copied().collect())).collect();
+    let mut rooms: BTreeMap<&str, BTreeSet<&str>> = ROOMS.iter().map(|(room, below)| (*room, below.iter().copied().collect())).collect();
+    let below_the_top: BTreeSet<&str> = rooms.keys().copied().filter(|room| !NOT_FOR_THE_TOP.contains(room)).collect();
+    rooms.extend(TOP.iter().map(|room| (*room, below_the_top.clone())));
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     for (room, file) in source_files() {

@@ -17,7 +17,8 @@ use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::scep::{PkiStatus, ScepResponse};
 use intune_connector::message::signed::LegacyDigests;
-use scep_example::{CHALLENGE, Server, example};
+use scep_example::example::example;
+use scep_example::{CHALLENGE, Server};
 use scep_lab::{Client, provider, shared_key};
 
 fn certificate(server: &Server, name: &str) -> Certificate {
@@ -158,7 +159,7 @@ fn https_is_served_with_a_certificate_from_files() {
 fn the_command_line_says_what_is_wrong_with_it() {
     let dir = support::scratch();
     let run = |arguments: &str| {
-        let output = Command::new(example()).args(arguments.split_whitespace()).current_dir(dir.path()).output().unwrap();
+        let output = Command::new(example("scep_service")).args(arguments.split_whitespace()).current_dir(dir.path()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     };

@@ -3,13 +3,14 @@
 #![cfg(all(feature = "sim", feature = "ring", feature = "aws-lc-rs"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "support/example.rs"]
+mod example;
 mod sim_support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 
 use async_trait::async_trait;
@@ -250,32 +251,6 @@ fn the_crates_own_validator_and_notifier_are_understood() {
     assert!(lab.intune.findings().is_empty() && lab.intune.lost().is_empty());
 }
 
-/// The example's program; cargo builds examples for `cargo test`, and it is built here when it is not there yet.
-fn example() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let target = test.parent().and_then(Path::parent).unwrap();
-        let program = target.join("examples").join(format!("simulator{}", std::env::consts::EXE_SUFFIX));
-        if !program.exists() {
-            let build = Command::new(env!("CARGO"))
-                .args([
-                    "build",
-                    "--all-features",
-                    "--example",
-                    "simulator",
-                    "--manifest-path",
-                    concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-                ])
-                .arg("--target-dir")
-                .arg(target.parent().unwrap())
-                .status();
-            assert!(build.unwrap().success(), "the example does not build");
-        }
-        program
-    })
-}
-
 struct Running(Child);
 
 impl Drop for Running {
@@ -287,7 +262,7 @@ impl Drop for Running {
 
 #[test]
 fn the_example_prints_one_line_of_json_and_serves_what_it_says() {
-    let command = Command::new(example())
+    let command = Command::new(example::example("simulator"))
         .args(["--listen", "127.0.0.1:0", "--seed", "7", "--faults", "none", "--user", "jane@contoso.example"])
         .stdout(Stdio::piped())
         .spawn();
@@ -331,11 +306,11 @@ fn the_example_refuses_other_addresses_and_unknown_arguments_with_2() {
         &["--verbose"],
         &[],
     ] {
-        let output = Command::new(example()).args(arguments).output().unwrap();
+        let output = Command::new(example::example("simulator")).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(String::from_utf8(output.stderr).unwrap().contains("usage: simulator"));
     }
-    let help = Command::new(example()).arg("--help").output().unwrap();
+    let help = Command::new(example::example("simulator")).arg("--help").output().unwrap();
     assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("--faults none|mild|harsh"));
 }
 

@@ -2,11 +2,13 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "support of tests, each of which uses a part of it")]
 
+#[path = "example.rs"]
+pub mod example;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 pub const CHALLENGE: &str = "lab-challenge-1";
@@ -29,7 +31,7 @@ impl Server {
     /// With `--ca` that, and the options after it.
     pub fn start(ca: &str, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new(example())
+        let mut child = Command::new(example::example("scep_service"))
             .args(["--listen", "127.0.0.1:0", "--challenge", CHALLENGE, "--ca", ca, "--dir"])
             .arg(dir.path())
             .args(options)
@@ -69,26 +71,4 @@ impl Server {
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
         (String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase(), answer[end + 4..].to_vec())
     }
-}
-
-/// The example's program; cargo builds examples for `cargo test`, and it is built here when it is not there yet.
-pub fn example() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        // target/debug/deps/this-test
-        let target = std::env::current_exe().unwrap().parent().and_then(Path::parent).unwrap().to_path_buf();
-        let program = target.join("examples").join(format!("scep_service{}", std::env::consts::EXE_SUFFIX));
-        if !program.is_file() {
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let build = Command::new(cargo)
-                .args(["build", "--all-features", "--example", "scep_service", "--manifest-path"])
-                .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-                .arg("--target-dir")
-                .arg(target.parent().unwrap())
-                .status()
-                .unwrap();
-            assert!(build.success(), "the example does not build");
-        }
-        program
-    })
 }

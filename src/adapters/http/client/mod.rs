@@ -8,6 +8,7 @@ mod tls;
 use core::fmt::{self, Debug};
 use core::time::Duration;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -138,10 +139,14 @@ impl HttpTransport for HttpClient {
         let (places, through_proxy) = (Arc::clone(&self.places), self.through_proxy && !here);
         let (tell, told) = oneshot::channel();
         let task = threads.spawn(async move {
+            let (mut request, started) = (request, Instant::now());
             let timeout = request.timeout;
             let answer = match tokio::time::timeout(timeout, places.acquire_owned()).await {
                 // A place is given up when the answer is there, or the task is dropped.
-                Ok(Ok(_place)) => exchange(&client, request, url, &host, through_proxy).await,
+                Ok(Ok(_place)) => {
+                    request.timeout = timeout.saturating_sub(started.elapsed());
+                    exchange(&client, request, url, &host, through_proxy).await
+                }
                 _ => Err(waited_too_long(&host, timeout)),
             };
             let _ = tell.send(answer);

@@ -62,21 +62,10 @@ names!(write_reason, read_reason, RevocationReason {
 
 names!(write_import_payload, read_import_payload, ImportPayload { Password = "password", Pfx = "pfx" });
 
-// The names of Microsoft's revocation API.
-names!(write_revocation_error, read_revocation_error, RevocationError {
-    NonRetryableServiceException = "NonRetryableServiceException",
-    DataSerializationError = "DataSerializationError",
-    ParameterDataInvalidError = "ParameterDataInvalidError",
-    CryptographyError = "CryptographyError",
-    CertificateNotFoundError = "CertificateNotFoundError",
-    ConflictError = "ConflictError",
-    NotSupportedError = "NotSupportedError",
-    PayloadTooLargeError = "PayloadTooLargeError",
-    RetryableServiceException = "RetryableServiceException",
-    ServiceUnavailableException = "ServiceUnavailableException",
-    ServiceTooBusyException = "ServiceTooBusyException",
-    AuthenticationException = "AuthenticationException",
-});
+/// As Microsoft's revocation API spells it, and no other way.
+pub(crate) fn read_revocation_error(name: &str) -> Option<RevocationError> {
+    RevocationError::ALL.into_iter().find(|error| error.name() == name)
+}
 
 names!(write_class, read_class, ErrorClass {
     Transient = "transient",

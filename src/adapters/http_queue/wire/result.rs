@@ -4,13 +4,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::json::{Object, Problem, write_time};
-use super::names::{read_class, read_import_payload, read_revocation_error, write_class, write_import_payload, write_revocation_error};
+use super::names::{read_class, read_import_payload, read_revocation_error, write_class, write_import_payload};
 use super::request::{MetaBody, meta_body, read_meta};
 use crate::adapters::http::Base64;
 use crate::adapters::http::fit;
 use crate::event::printable;
 use crate::ids::Thumbprint;
-use crate::ports::{CompleteAnswer, Failure, ImportResult, Outcome, PkcsResult, RecryptResult, ResultItem, RevokeResult};
+use crate::ports::{CompleteAnswer, Failure, ImportResult, Outcome, PkcsResult, RecryptResult, ResultItem, RevocationError, RevokeResult};
 
 #[derive(Serialize)]
 pub(super) struct ResultBody<'a> {
@@ -100,7 +100,7 @@ pub(super) fn result_body(item: &ResultItem) -> ResultBody<'_> {
             "revoke",
             OutcomeBody::Revoke(RevokeBody {
                 succeeded: error.is_none(),
-                error: error.map(write_revocation_error),
+                error: error.map(RevocationError::name),
                 message: message.as_deref(),
             }),
         ),
