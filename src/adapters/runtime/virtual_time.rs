@@ -21,10 +21,13 @@ pub struct VirtualRuntime {
     clock: Arc<Mutex<Clock>>,
 }
 
-/// Everything waits, and no timer runs: it would wait for ever.
+/// It would go on for ever: everything waits and no timer runs, or it does not come to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("everything waits, and no timer runs")]
+#[error("it never ends: everything waits and no timer runs, or it was polled {MOST_POLLS} times")]
 pub struct Stalled;
+
+/// So often a future is polled; one that does hours of a connector's work is polled some hundred thousand times.
+const MOST_POLLS: u32 = 5_000_000;
 
 #[derive(Debug, Default)]
 struct Clock {
@@ -43,12 +46,12 @@ impl VirtualRuntime {
     /// Polls the future until it is ready; whenever it waits, time jumps to the next timer.
     ///
     /// # Errors
-    /// [`Stalled`] when it waits for something else than a timer.
+    /// [`Stalled`] when it waits for something else than a timer, or was polled five million times.
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T, Stalled> {
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
         let mut future = pin!(future);
-        loop {
+        for _ in 0..MOST_POLLS {
             if woken.0.swap(false, Ordering::SeqCst) {
                 if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                     return Ok(value);
@@ -57,6 +60,7 @@ impl VirtualRuntime {
                 self.jump()?;
             }
         }
+        Err(Stalled)
     }
 
     /// Lets so much time pass, and wakes what waited for it.
@@ -164,8 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_no_timer_is_told() {
+    fn what_waits_for_no_timer_or_never_ends_is_told() {
         let runtime = VirtualRuntime::new(Timestamp::default());
         assert_eq!(runtime.block_on(core::future::pending::<()>()), Err(Stalled));
+        let restless = core::future::poll_fn(|context| {
+            context.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert_eq!(runtime.block_on(restless), Err(Stalled));
     }
 }
