@@ -106,6 +106,8 @@ text_id!(/// An id that another system's log carries for the same work.
     CorrelationId, "correlation id");
 text_id!(/// A certificate authority as configured and as requests name it. `Symantec` is routed to DigiCert's events.
     CaName, "CA name");
+text_id!(/// What an instance must have to work on a request, such as its CA: rows of a shared journal go to instances that can.
+    Route, "route");
 text_id!(/// A certificate template or profile of a CA.
     TemplateName, "template name");
 

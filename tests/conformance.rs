@@ -292,7 +292,7 @@ impl Journal for BrokenJournal {
         if self.fault == JournalFault::ClaimsWhatIsLeased {
             for mut row in self.inner.rows() {
                 row.owner = None;
-                self.inner.commit(vec![Change { row }]).await?;
+                self.inner.commit(vec![Change::new(row)]).await?;
             }
         }
         self.inner.claim(request).await
@@ -310,7 +310,7 @@ impl Journal for BrokenJournal {
             for mut row in self.inner.rows() {
                 row.state = RowState::Failed;
                 row.updated = intune_connector::time::Timestamp::from_secs(5);
-                self.inner.commit(vec![Change { row }]).await?;
+                self.inner.commit(vec![Change::new(row)]).await?;
             }
         }
         self.inner.prune(request).await

@@ -39,7 +39,7 @@ fn row(number: u64, size: usize) -> Row {
 }
 
 fn commit(journal: &SqliteJournal, row: Row) -> Result<CommitAnswer, PortError> {
-    runtime().block_on(journal.commit(vec![Change { row }])).map(|answers| answers[0])
+    runtime().block_on(journal.commit(vec![Change::new(row)])).map(|answers| answers[0])
 }
 
 fn load(journal: &SqliteJournal, number: u64) -> Result<Option<Row>, PortError> {
@@ -363,7 +363,7 @@ fn of_many_threads_each_change_is_stored_once_or_answered_with_a_conflict() {
                 for number in 0..40 {
                     let mut shared = runtime.block_on(journal.load(LoadRequest::Keys(vec![row(0, 0).key]))).unwrap().remove(0);
                     shared.attempt += 1;
-                    let changes = vec![Change { row: row(of << 32 | number, 500) }, Change { row: shared }];
+                    let changes = vec![Change::new(row(of << 32 | number, 500)), Change::new(shared)];
                     let answers = runtime.block_on(journal.commit(changes)).unwrap();
                     assert_eq!(answers[0], CommitAnswer::Stored(1));
                     wins += u32::from(matches!(answers[1], CommitAnswer::Stored(_)));
@@ -388,7 +388,7 @@ fn the_log_beside_the_file_stays_small() {
         let changes = (0..100).map(|number| {
             let mut row = row(number, 16_000);
             row.version = version;
-            Change { row }
+            Change::new(row)
         });
         let answers = runtime().block_on(journal.commit(changes.collect())).unwrap();
         assert!(answers.iter().all(|answer| *answer == CommitAnswer::Stored(version + 1)));

@@ -50,7 +50,7 @@ impl Test<'_> {
     }
 
     async fn commit(&self, row: Row) -> Result<CommitAnswer, Stop> {
-        let answers = self.journal.commit(vec![Change { row }]).await?;
+        let answers = self.journal.commit(vec![Change::new(row)]).await?;
         match answers.as_slice() {
             [answer] => Ok(*answer),
             other => Err(Stop::Failed(format!("{} answers to one change", other.len()))),
@@ -140,7 +140,7 @@ impl Test<'_> {
         let mut conflicting = row.clone();
         conflicting.version += 5;
         let (first, last) = (self.row()?, self.row()?);
-        let changes = vec![Change { row: first.clone() }, Change { row: conflicting }, Change { row: last.clone() }];
+        let changes = vec![Change::new(first.clone()), Change::new(conflicting), Change::new(last.clone())];
         let answers = self.journal.commit(changes).await?;
         let good = matches!(answers.as_slice(), [CommitAnswer::Stored(_), CommitAnswer::Conflict, CommitAnswer::Stored(_)]);
         demand(good, || format!("new, conflicting, new was answered with {answers:?}"))?;

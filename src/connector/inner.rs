@@ -255,7 +255,7 @@ impl Inner {
             return Some(Vec::new());
         }
         let count = rows.len();
-        let changes = rows.into_iter().map(|row| Change { row }).collect();
+        let changes = rows.into_iter().map(Change::new).collect();
         let call = async { self.journal.commit(changes).await };
         match self.guarded("Journal::commit", None, self.options.journal_timeout, call).await {
             Ok(answers) if answers.len() == count => Some(answers),
@@ -370,13 +370,13 @@ impl Inner {
         let _ = self.guarded("IntuneQueue::extend_lease", Some(flow), spec.settings.call_timeout, call).await;
     }
 
-    pub(super) fn seal_outcome(&self, row: RowKey, outcome: &Outcome) -> Option<SealedBlob> {
+    pub(super) fn seal_outcome(&self, row: &Row, outcome: &Outcome) -> Option<SealedBlob> {
         self.sealer.seal(row, &stored::write(outcome)).ok()
     }
 
     /// The outcome in a row; `None` when it has none, or it was sealed by another process.
     pub(super) fn open_outcome(&self, row: &Row) -> Option<Outcome> {
-        let opened = self.sealer.open(row.key, &row.blob).ok()?;
+        let opened = self.sealer.open(row).ok()?;
         stored::read(opened.secret_bytes())
     }
 }

@@ -96,7 +96,7 @@ async fn mark_uploading(inner: &Inner, spec: &FlowSpec, batch: Vec<Ready>) -> (V
             let mut row = ready.held.row.clone();
             inner.stamp(&mut row, RowState::Uploading);
             if ready.held.row.state != RowState::Packed
-                && let Some(blob) = inner.seal_outcome(row.key, &ready.outcome)
+                && let Some(blob) = inner.seal_outcome(&row, &ready.outcome)
             {
                 row.blob = blob;
             }

@@ -60,7 +60,7 @@ mod tests {
     fn a_request_that_is_open_for_more_than_a_day_is_a_warning() {
         let now = Timestamp::from_secs(1_700_000_000);
         let severity = |open, age| {
-            let stats = JournalStats { open, finished: 1, oldest_open: Some(now.saturating_sub(Duration::from_secs(age))) };
+            let stats = JournalStats { open, finished: 1, oldest_open: Some(now.saturating_sub(Duration::from_secs(age))), storage: None };
             judge("journal", &stats, now).severity
         };
         assert_eq!(severity(1, 86_400), Severity::Ok);

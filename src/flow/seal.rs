@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::crypto::{AeadAlgorithm, CryptoError, CryptoProvider, MissingSlot};
-use crate::ports::{RowKey, RowKind, SealedBlob};
+use crate::ports::{Row, RowKind, SealedBlob};
 use crate::secret::SecretBytes;
 
 const VERSION: u8 = 1;
@@ -41,8 +41,8 @@ impl Sealer {
         Self::new(provider, key)
     }
 
-    /// Seals the content of this row.
-    pub(crate) fn seal(&self, row: RowKey, content: &[u8]) -> Result<SealedBlob, SealError> {
+    /// Seals the content of this row, which must be as it will be stored.
+    pub(crate) fn seal(&self, row: &Row, content: &[u8]) -> Result<SealedBlob, SealError> {
         // A random nonce under one key: fine for 2^32 rows (NIST SP 800-38D section 8.3).
         let (random, aead) = (self.provider.random()?, self.provider.aead()?);
         let sealed = aead.seal_with_random_nonce(ALGORITHM, self.key.secret_bytes(), random, &bound_to(row), content);
@@ -55,8 +55,8 @@ impl Sealer {
     }
 
     /// Opens the content of this row.
-    pub(crate) fn open(&self, row: RowKey, blob: &SealedBlob) -> Result<SecretBytes, SealError> {
-        let (head, ciphertext) = blob.as_bytes().split_at_checked(1 + NONCE).ok_or(SealError::Foreign)?;
+    pub(crate) fn open(&self, row: &Row) -> Result<SecretBytes, SealError> {
+        let (head, ciphertext) = row.blob.as_bytes().split_at_checked(1 + NONCE).ok_or(SealError::Foreign)?;
         if head[0] != VERSION {
             return Err(SealError::Foreign);
         }
@@ -66,8 +66,8 @@ impl Sealer {
 }
 
 /// The additional authenticated data. The names never change: old rows must open.
-fn bound_to(row: RowKey) -> Vec<u8> {
-    let kind: &[u8] = match row.kind {
+fn bound_to(row: &Row) -> Vec<u8> {
+    let kind: &[u8] = match row.key.kind {
         RowKind::Request => b"request",
         RowKind::ScepTransaction => b"scep-transaction",
         RowKind::ScepTransactionId => b"scep-transaction-id",
@@ -76,36 +76,48 @@ fn bound_to(row: RowKey) -> Vec<u8> {
         RowKind::CoolDown => b"cool-down",
         RowKind::Orphan => b"orphan",
         RowKind::Revocation => b"revocation",
+        RowKind::Instance => b"instance",
     };
-    [kind, &[0], row.key.as_bytes()].concat()
+    [kind, &[0], row.key.key.as_bytes()].concat()
 }
 
 #[cfg(all(test, feature = "ring", feature = "aws-lc-rs"))]
 mod tests {
     use super::*;
     use crate::ids::IdempotencyKey;
+    use crate::ports::RowKey;
+    use crate::terms::Flow;
+    use crate::time::Timestamp;
 
     #[test]
     fn a_row_opens_only_with_its_key_in_its_place_and_unchanged() {
         let provider = Arc::new(CryptoProvider::ring_and_aws_lc_rs());
         let sealer = Sealer::random(provider.clone()).unwrap();
-        let row = RowKey { kind: RowKind::Notification, key: IdempotencyKey::new([1; 32]) };
-        let blob = sealer.seal(row, b"the challenge").unwrap();
-        assert_eq!(sealer.open(row, &blob).unwrap().secret_bytes(), b"the challenge");
+        let row = |kind, number| {
+            Row::new(
+                RowKey { kind, key: IdempotencyKey::new([number; 32]) },
+                Flow::Scep,
+                Timestamp::from_secs(1),
+                SealedBlob::new(Vec::new()),
+            )
+        };
+        let with = |row: Row, blob: &SealedBlob| Row { blob: blob.clone(), ..row };
+        let here = row(RowKind::Notification, 1);
+        let blob = sealer.seal(&here, b"the challenge").unwrap();
+        assert_eq!(sealer.open(&with(here.clone(), &blob)).unwrap().secret_bytes(), b"the challenge");
         assert!(!blob.as_bytes().windows(9).any(|window| window == b"challenge"));
-        assert_ne!(sealer.seal(row, b"the challenge").unwrap(), blob, "a nonce must not repeat");
+        assert_ne!(sealer.seal(&here, b"the challenge").unwrap(), blob, "a nonce must not repeat");
 
-        let elsewhere = [RowKey { kind: RowKind::Orphan, ..row }, RowKey { key: IdempotencyKey::new([2; 32]), ..row }];
-        for other in elsewhere {
-            assert_eq!(sealer.open(other, &blob).unwrap_err(), SealError::Foreign);
+        for other in [row(RowKind::Orphan, 1), row(RowKind::Notification, 2)] {
+            assert_eq!(sealer.open(&with(other, &blob)).unwrap_err(), SealError::Foreign);
         }
-        assert_eq!(Sealer::random(provider.clone()).unwrap().open(row, &blob).unwrap_err(), SealError::Foreign);
+        assert_eq!(Sealer::random(provider.clone()).unwrap().open(&with(here.clone(), &blob)).unwrap_err(), SealError::Foreign);
         for at in 0..blob.as_bytes().len() {
             let mut damaged = blob.as_bytes().to_vec();
             damaged[at] ^= 1;
-            assert_eq!(sealer.open(row, &SealedBlob::new(damaged)).unwrap_err(), SealError::Foreign, "{at}");
+            assert_eq!(sealer.open(&with(here.clone(), &SealedBlob::new(damaged))).unwrap_err(), SealError::Foreign, "{at}");
         }
-        assert_eq!(sealer.open(row, &SealedBlob::new(vec![VERSION; 5])).unwrap_err(), SealError::Foreign);
+        assert_eq!(sealer.open(&with(here, &SealedBlob::new(vec![VERSION; 5]))).unwrap_err(), SealError::Foreign);
         assert_eq!(Sealer::new(provider, SecretBytes::zeroed(16)).unwrap_err(), SealError::Crypto);
     }
 }

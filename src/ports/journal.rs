@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::PortError;
-use crate::ids::{IdempotencyKey, InstanceId};
+use crate::ids::{IdempotencyKey, InstanceId, Route};
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
@@ -42,6 +42,8 @@ pub enum RowKind {
     Orphan,
     /// A revocation request as Intune gave it out, until its result is accepted.
     Revocation,
+    /// A place in the fleet, and who has it.
+    Instance,
 }
 
 /// Identifies a row.
@@ -121,6 +123,8 @@ pub struct Row {
     pub key: RowKey,
     /// The flow.
     pub flow: Flow,
+    /// What an instance must have to work on it; absent when any can.
+    pub route: Option<Route>,
     /// Where it stands.
     pub state: RowState,
     /// Raised by each commit; a commit names the version that it replaces.
@@ -152,6 +156,7 @@ impl Row {
         Self {
             key,
             flow,
+            route: None,
             state: RowState::Received,
             version: 0,
             lease_epoch: 0,
@@ -185,9 +190,28 @@ pub enum LoadRequest {
 /// One compare-and-set: the row as it shall be. It is stored when the stored version and lease epoch equal the given ones
 /// (version 0: when there is no such row), with its version raised by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// The row; `version` and `lease_epoch` are those that it replaces.
     pub row: Row,
+    /// For how long the owner shall have it from now on: a journal with a clock of its own ends the lease by that clock, others store the
+    /// row's own `lease_until`, which says the same by the caller's. Absent: `lease_until` is stored as it is.
+    pub lease: Option<Duration>,
+}
+
+impl Change {
+    /// To this row, as it is.
+    #[must_use]
+    pub fn new(row: Row) -> Self {
+        Self { row, lease: None }
+    }
+
+    /// With a lease of this length from now on.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
 }
 
 /// What became of one change.
@@ -216,13 +240,31 @@ pub struct ClaimRequest {
     pub now: Timestamp,
     /// For how long.
     pub lease: Duration,
+    /// Only rows with one of these routes, or with none; absent: any.
+    pub routes: Option<Vec<Route>>,
+    /// Rows of this owner are free too, whatever their lease: it has just started, and an earlier run of it has ended.
+    pub own: bool,
 }
 
 impl ClaimRequest {
-    /// A request from its parts.
+    /// A request from its parts, for rows of any route.
     #[must_use]
     pub fn new(kind: RowKind, flow: Flow, owner: InstanceId, max: usize, now: Timestamp, lease: Duration) -> Self {
-        Self { kind, flow, owner, max, now, lease }
+        Self { kind, flow, owner, max, now, lease, routes: None, own: false }
+    }
+
+    /// Takes only rows with one of these routes, or with none.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Vec<Route>) -> Self {
+        self.routes = Some(routes);
+        self
+    }
+
+    /// Takes the owner's own rows as well.
+    #[must_use]
+    pub fn with_own(mut self) -> Self {
+        self.own = true;
+        self
     }
 }
 
@@ -276,6 +318,17 @@ pub struct JournalStats {
     pub finished: u64,
     /// When the oldest open row was first seen.
     pub oldest_open: Option<Timestamp>,
+    /// The room of the storage; absent when the journal cannot tell.
+    pub storage: Option<StorageRoom>,
+}
+
+/// How much room a journal's storage has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StorageRoom {
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
 }
 
 /// Keeps rows.

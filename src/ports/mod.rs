@@ -23,7 +23,7 @@ pub use ca::{
 pub use error::{PortError, PortErrorKind};
 pub use journal::{
     Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PruneRequest, RenewRequest, Row, RowKey, RowKind,
-    RowState, SealedBlob,
+    RowState, SealedBlob, StorageRoom,
 };
 pub use keys::{DecryptionKeys, ImportKeyName};
 pub use queue::{

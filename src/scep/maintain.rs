@@ -108,7 +108,7 @@ impl Inner {
     }
 
     async fn maintain_row(&self, row: Row, now: Timestamp, done: &mut Maintained) {
-        let Ok(record) = self.sealer.open(row.key, &row.blob).and_then(Record::decode) else {
+        let Ok(record) = self.sealer.open(&row).and_then(Record::decode) else {
             // Sealed with another key: it stays for whoever has it.
             return;
         };
@@ -124,7 +124,7 @@ impl Inner {
             RowKind::Orphan => self.retry_revocation(row, &record, &subject, now, done).await,
             _ => self.clear_away(row, &record, &subject, now).await,
         };
-        let stored = self.within(self.soon(), &subject, self.journal.commit(vec![Change { row }])).await;
+        let stored = self.within(self.soon(), &subject, self.journal.commit(vec![Change::new(row)])).await;
         if let Err(error) = stored {
             self.journal_failed(&subject, &error);
         }

@@ -9,7 +9,7 @@ use super::service::{Inner, Subject};
 use super::step::{Input, Stage};
 use crate::event::EventId;
 use crate::message::certificate::Certificate;
-use crate::ports::{Change, FailureNotification, PortError, Row, RowKey, RowKind, SuccessNotification};
+use crate::ports::{Change, FailureNotification, PortError, Row, RowKey, RowKind, SealedBlob, SuccessNotification};
 use crate::retry::{ErrorClass, Retry};
 use crate::terms::Flow;
 use crate::time::Timestamp;
@@ -61,16 +61,19 @@ impl Enrolment<'_> {
         let inner = self.inner;
         let now = inner.now();
         let key = RowKey { kind: RowKind::Notification, key: self.run_key };
-        let Ok(blob) = inner.sealer.seal(key, self.record.encode().bytes()) else { return self.not_spooled("the row could not be sealed") };
-        let mut row = Row::new(key, Flow::Scep, now, blob);
+        let mut row = Row::new(key, Flow::Scep, now, SealedBlob::new(Vec::new()));
         if let Some(given_up) = &self.notification {
             (row.version, row.lease_epoch) = (given_up.version, given_up.lease_epoch);
         }
         row.attempt = 1;
         row.delivery = self.subject.delivery;
         row.due = now.saturating_add(inner.persistence.backoff(1));
+        let Ok(blob) = inner.sealer.seal(&row, self.record.encode().bytes()) else {
+            return self.not_spooled("the row could not be sealed");
+        };
+        row.blob = blob;
         let deadline = now.saturating_add(Duration::from_secs(10));
-        match inner.within(deadline, &self.subject, inner.journal.commit(vec![Change { row }])).await {
+        match inner.within(deadline, &self.subject, inner.journal.commit(vec![Change::new(row)])).await {
             // A conflict says that a row of that key is there already: an earlier run stored it.
             Ok(_) => {
                 self.record.told = Told::Stored;

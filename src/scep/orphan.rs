@@ -13,7 +13,7 @@ use super::step::Input;
 use crate::event::EventId;
 use crate::ids::{IdempotencyKey, SerialNumber};
 use crate::message::certificate::Certificate;
-use crate::ports::{CertificateAuthority, Change, PortError, RevokeCall, Row, RowKey, RowKind, RowState};
+use crate::ports::{CertificateAuthority, Change, PortError, RevokeCall, Row, RowKey, RowKind, RowState, SealedBlob};
 use crate::terms::{Flow, RevocationReason};
 
 impl Enrolment<'_> {
@@ -39,13 +39,14 @@ impl Inner {
         }
         let (now, key) = (self.now(), RowKey { kind: RowKind::Orphan, key: run_key });
         let deadline = now.saturating_add(Duration::from_secs(10));
-        let stored = match self.sealer.seal(key, record.copy().encode().bytes()) {
+        let mut row = Row::new(key, Flow::Scep, now, SealedBlob::new(Vec::new()));
+        row.state = RowState::OrphanSuspected;
+        row.due = now.saturating_add(self.persistence.backoff(1));
+        row.attempt = 1;
+        let stored = match self.sealer.seal(&row, record.copy().encode().bytes()) {
             Ok(blob) => {
-                let mut row = Row::new(key, Flow::Scep, now, blob);
-                row.state = RowState::OrphanSuspected;
-                row.due = now.saturating_add(self.persistence.backoff(1));
-                row.attempt = 1;
-                self.within(deadline, subject, self.journal.commit(vec![Change { row }])).await.map(drop)
+                row.blob = blob;
+                self.within(deadline, subject, self.journal.commit(vec![Change::new(row)])).await.map(drop)
             }
             Err(error) => Err(PortError::rejected(error.to_string())),
         };

@@ -40,7 +40,7 @@ impl Inner {
         let signer_key = record::sha256(provider, incoming.signer().spki());
         let (Ok(key), Ok(signer_key)) = (key, signer_key) else { return (journal, None) };
         let latest = match self.load_row(RowKey { kind: RowKind::ScepTransactionId, key }, deadline, &subject).await {
-            Ok(Some(row)) => self.sealer.open(row.key, &row.blob).and_then(Latest::decode),
+            Ok(Some(row)) => self.sealer.open(&row).and_then(Latest::decode),
             Ok(None) => return (no_such_transaction(), None),
             Err(()) => return (journal, None),
         };
@@ -58,7 +58,7 @@ impl Inner {
         if until <= self.now() {
             return (no_such_transaction(), None);
         }
-        let Ok(record) = self.sealer.open(row.key, &row.blob).and_then(Record::decode) else { return (journal, None) };
+        let Ok(record) = self.sealer.open(&row).and_then(Record::decode) else { return (journal, None) };
         let original = record.signer.as_deref().and_then(|der| Certificate::from_der(der, &self.context.limits).ok());
         let Some(original) = original else { return (journal, None) };
         let authority = self.authorities().current.clone();

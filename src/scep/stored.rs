@@ -10,7 +10,7 @@ use super::service::{Inner, Subject};
 use super::step::{Input, Stored};
 use crate::event::EventId;
 use crate::ids::IdempotencyKey;
-use crate::ports::{CertificateStatus, Change, CommitAnswer, Issued, LoadRequest, PortError, Row, RowKey, RowKind, RowState};
+use crate::ports::{CertificateStatus, Change, CommitAnswer, Issued, LoadRequest, PortError, Row, RowKey, RowKind, RowState, SealedBlob};
 use crate::retry::ErrorClass;
 use crate::secret::SecretBytes;
 use crate::terms::Flow;
@@ -38,7 +38,7 @@ impl Enrolment<'_> {
         let (mut version, mut epoch) = (0, 0);
         if let Some(row) = of_id {
             (version, epoch) = (row.version, row.lease_epoch);
-            let Ok(stored) = inner.sealer.open(row.key, &row.blob).and_then(Latest::decode) else { return self.does_not_open() };
+            let Ok(stored) = inner.sealer.open(&row).and_then(Latest::decode) else { return self.does_not_open() };
             let reused = stored.nonce == latest.nonce && stored.message != latest.message;
             if reused {
                 return self.not_its_turn("The senderNonce was used by another message of the transaction.");
@@ -63,7 +63,7 @@ impl Enrolment<'_> {
     /// Whether it ended without a certificate since the CA was away, and nobody was told of it: the client may simply come again.
     fn failed_in_passing(&self, row: &Row) -> bool {
         let inner = self.inner;
-        let failure = || inner.sealer.open(row.key, &row.blob).and_then(Record::decode).ok()?.failure;
+        let failure = || inner.sealer.open(row).and_then(Record::decode).ok()?.failure;
         row.state == RowState::Failed
             && inner.notifier.tells_nobody()
             && failure().is_some_and(|note| matches!(note.hresult, record::E_UNAVAILABLE | record::E_TIMEOUT))
@@ -83,14 +83,14 @@ impl Enrolment<'_> {
         if row.lease_until > now {
             return Ok(true);
         }
-        let Ok(record) = inner.sealer.open(row.key, &row.blob).and_then(Record::decode) else { return Err(self.does_not_open()) };
+        let Ok(record) = inner.sealer.open(&row).and_then(Record::decode) else { return Err(self.does_not_open()) };
         Ok(record.pending.is_some() && row.created.saturating_add(inner.persistence.pending_lifetime) > now)
     }
 
     /// Takes over what is stored of the request.
     pub(super) async fn adopt(&mut self, mut row: Row) -> Input {
         let inner = self.inner;
-        let Ok(record) = inner.sealer.open(row.key, &row.blob).and_then(Record::decode) else { return self.does_not_open() };
+        let Ok(record) = inner.sealer.open(&row).and_then(Record::decode) else { return self.does_not_open() };
         let Ok(run_key) = record::run_key(&inner.context.provider, row.key.key, row.created) else { return Input::JournalFailed };
         let now = inner.now();
         let busy_elsewhere = !row.state.is_final() && row.lease_until > now && row.owner.as_ref() != Some(&inner.context.instance);
@@ -154,17 +154,18 @@ impl Enrolment<'_> {
         let inner = self.inner;
         let run_key = record::run_key(&inner.context.provider, self.row_key.key, now);
         // Sealed when it is committed.
-        let blob = inner.sealer.seal(latest_key, latest.encode().bytes());
+        let mut pointer = Row::new(latest_key, Flow::Scep, now, SealedBlob::new(Vec::new()));
+        // Nothing is ever done for it: it is forgotten with the transactions of its time.
+        pointer.state = RowState::Acknowledged;
+        (pointer.version, pointer.lease_epoch) = (latest_version, latest_epoch);
+        let blob = inner.sealer.seal(&pointer, latest.encode().bytes());
         let (Ok(run_key), Ok(blob)) = (run_key, blob) else { return Input::JournalFailed };
+        pointer.blob = blob;
         self.run_key = run_key;
-        let mut row = Row::new(self.row_key, Flow::Scep, now, crate::ports::SealedBlob::new(Vec::new()));
+        let mut row = Row::new(self.row_key, Flow::Scep, now, SealedBlob::new(Vec::new()));
         (row.version, row.lease_epoch) = (version, lease_epoch);
         self.row = Some(row);
-        let mut row = Row::new(latest_key, Flow::Scep, now, blob);
-        // Nothing is ever done for it: it is forgotten with the transactions of its time.
-        row.state = RowState::Acknowledged;
-        (row.version, row.lease_epoch) = (latest_version, latest_epoch);
-        self.latest = Some(row);
+        self.latest = Some(pointer);
         Input::New
     }
 
@@ -196,8 +197,6 @@ impl Enrolment<'_> {
             // It holds the challenge, and nothing is asked with it any more.
             self.record.csr = SecretBytes::zeroed(0);
         }
-        let Ok(blob) = inner.sealer.seal(row.key, self.record.encode().bytes()) else { return Input::JournalFailed };
-        row.blob = blob;
         // A certificate that is released again keeps the time of its first release.
         if row.state != RowState::Acknowledged {
             row.updated = now;
@@ -214,7 +213,9 @@ impl Enrolment<'_> {
             let from = if state == RowState::Issued { now } else { row.created };
             row.due = from.saturating_add(inner.persistence.replay_window).max(row.lease_until);
         }
-        let changes: Vec<Change> = core::iter::once(row.clone()).chain(self.latest.take()).map(|row| Change { row }).collect();
+        let Ok(blob) = inner.sealer.seal(&row, self.record.encode().bytes()) else { return Input::JournalFailed };
+        row.blob = blob;
+        let changes: Vec<Change> = core::iter::once(row.clone()).chain(self.latest.take()).map(|row| Change::new(row)).collect();
         // What was done after the deadline, a revocation for one, must be stored too.
         let deadline = self.deadline.max(now).saturating_add(Duration::from_secs(5));
         let stored = inner.within(deadline, &self.subject, inner.journal.commit(changes)).await;

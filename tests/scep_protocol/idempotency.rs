@@ -151,7 +151,7 @@ fn old_rows_are_forgotten_however_many_there_are() {
         let key = RowKey { kind: RowKind::ScepTransactionId, key: IdempotencyKey::new(key) };
         let mut row = Row::new(key, Flow::Scep, old, SealedBlob::new(Vec::new()));
         row.state = RowState::Acknowledged;
-        Change { row }
+        Change::new(row)
     });
     lab.runtime.block_on(lab.journal.commit(rows.collect())).unwrap();
     assert_eq!(lab.runtime.block_on(lab.service.maintain(Timestamp::system_now())).pruned, 2_500);

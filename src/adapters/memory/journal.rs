@@ -67,7 +67,7 @@ impl Journal for VolatileJournal {
         let mut rows = self.lock();
         Ok(changes
             .into_iter()
-            .map(|Change { mut row }| {
+            .map(|Change { mut row, .. }| {
                 let fits = match rows.get(&row.key) {
                     Some(stored) => stored.version == row.version && stored.lease_epoch == row.lease_epoch,
                     None => row.version == 0,
@@ -90,7 +90,8 @@ impl Journal for VolatileJournal {
                 && row.flow == request.flow
                 && !row.state.is_final()
                 && row.due <= request.now
-                && (row.owner.is_none() || row.lease_until <= request.now)
+                && request.routes.as_ref().is_none_or(|routes| row.route.as_ref().is_none_or(|route| routes.contains(route)))
+                && (row.owner.is_none() || row.lease_until <= request.now || (request.own && row.owner.as_ref() == Some(&request.owner)))
         };
         let mut claimed: Vec<Row> = rows.values().filter(free).cloned().collect();
         oldest_first(&mut claimed);
@@ -164,7 +165,7 @@ mod tests {
     }
 
     fn commit(journal: &VolatileJournal, row: Row) -> CommitAnswer {
-        journal.commit(vec![Change { row }]).now_or_never().unwrap().unwrap()[0]
+        journal.commit(vec![Change::new(row)]).now_or_never().unwrap().unwrap()[0]
     }
 
     #[test]

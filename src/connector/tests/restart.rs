@@ -56,7 +56,7 @@ fn a_result_that_no_process_can_open_any_more_is_looked_for_at_the_ca_first() {
         rig.run_for(&rig.connector(rig.settings()), 1);
         let mut row = rig.journal.rows().remove(0);
         row.state = state;
-        let stored = rig.block_on(rig.journal.commit(vec![Change { row }]));
+        let stored = rig.block_on(rig.journal.commit(vec![Change::new(row)]));
         assert!(matches!(stored.unwrap()[..], [CommitAnswer::Stored(_)]));
         rig.queue.push(item("r1", "ok"));
         rig.run_for(&rig.connector(rig.settings()), 1);

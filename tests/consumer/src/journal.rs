@@ -103,7 +103,7 @@ impl Journal for OwnJournal {
 
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError> {
         let mut table = self.table();
-        let answers = changes.into_iter().map(|Change { mut row }| {
+        let answers = changes.into_iter().map(|Change { mut row, .. }| {
             let stored = table.get(&row.key).map_or((0, row.lease_epoch), |columns| (columns.version, columns.lease_epoch));
             if stored != (row.version, row.lease_epoch) {
                 return CommitAnswer::Conflict;

@@ -57,19 +57,20 @@ impl IntuneRevocations {
         let mut fresh = Vec::with_capacity(turn.unsaved.len());
         for record in &turn.unsaved {
             let key = self.store.row_key(&self.store.request_id(&record.context)?)?;
-            fresh.push((key, self.store.seal(key, record)?));
+            fresh.push((key, record));
         }
         let known = self.store.rows(fresh.iter().map(|(key, _)| *key).collect()).await?;
         let mut known: HashMap<RowKey, Row> = known.into_iter().map(|row| (row.key, row)).collect();
         let mut rows = Vec::with_capacity(fresh.len());
-        for (at, (key, blob)) in fresh.into_iter().enumerate() {
-            let row = match known.remove(&key) {
+        for (at, (key, record)) in fresh.into_iter().enumerate() {
+            let mut row = match known.remove(&key) {
                 // A microsecond apart, so that they are given out in Intune's order.
-                None => Row::new(key, Flow::Revoke, now.saturating_add(Duration::from_micros(at as u64)), blob),
+                None => Row::new(key, Flow::Revoke, now.saturating_add(Duration::from_micros(at as u64)), SealedBlob::new(Vec::new())),
                 // Offered again while it is worked on: the result is on its way.
                 Some(row) if !row.state.is_final() && self.standing(&row, instance, now) == Standing::InHand => continue,
-                Some(row) => offered_again(row, blob, now),
+                Some(row) => offered_again(row, now),
             };
+            self.store.seal(&mut row, record)?;
             self.handed().remove(&key);
             rows.push(row);
         }
@@ -200,10 +201,10 @@ impl IntuneRevocations {
 }
 
 /// The row of a request that Intune offers again.
-fn offered_again(mut row: Row, blob: SealedBlob, now: Timestamp) -> Row {
+fn offered_again(mut row: Row, now: Timestamp) -> Row {
     // Who had it counts as a delivery.
     row.delivery = row.delivery.saturating_add(u32::from(row.state.is_final()));
-    (row.blob, row.state, row.owner) = (blob, RowState::Received, None);
+    (row.state, row.owner) = (RowState::Received, None);
     (row.lease_until, row.due, row.updated) = (now, now, now);
     row
 }

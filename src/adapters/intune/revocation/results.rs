@@ -112,9 +112,10 @@ impl IntuneRevocations {
         let mut rows = Vec::with_capacity(chunk.len());
         for Sendable { mut row, mut record, error, .. } in chunk {
             record.accepted = Some(step::number(error));
-            let Ok(blob) = self.store.seal(row.key, &record) else { continue };
-            (row.blob, row.state, row.owner, row.updated) = (blob, RowState::Acknowledged, None, now);
-            rows.push(row);
+            (row.state, row.owner, row.updated) = (RowState::Acknowledged, None, now);
+            if self.store.seal(&mut row, &record).is_ok() {
+                rows.push(row);
+            }
         }
         // Intune has the results. What is not stored is given out again after a restart, and answered with the same result.
         let _ = self.store.commit(rows).await;

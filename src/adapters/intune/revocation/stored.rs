@@ -73,12 +73,14 @@ impl Store {
         self.key(RowKind::Revocation, "intune-revocation", id.as_str())
     }
 
-    pub(super) fn seal(&self, key: RowKey, record: &Record) -> Result<SealedBlob, PortError> {
-        self.sealer.seal(key, record.encode().bytes()).map_err(failed)
+    /// Puts the record into its row, which must be as it will be stored.
+    pub(super) fn seal(&self, row: &mut Row, record: &Record) -> Result<(), PortError> {
+        row.blob = self.sealer.seal(row, record.encode().bytes()).map_err(failed)?;
+        Ok(())
     }
 
     pub(super) fn open(&self, row: &Row) -> Result<Content, PortError> {
-        let record = match self.sealer.open(row.key, &row.blob).and_then(Record::decode) {
+        let record = match self.sealer.open(row).and_then(Record::decode) {
             Ok(record) => record,
             Err(SealError::Foreign) => return Ok(Content::Sealed),
             Err(error) => return Err(failed(error)),
@@ -101,7 +103,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let count = rows.len();
-        let answers = self.journal.commit(rows.into_iter().map(|row| Change { row }).collect()).await?;
+        let answers = self.journal.commit(rows.into_iter().map(Change::new).collect()).await?;
         if answers.len() != count {
             return Err(PortError::transient("the journal did not answer for each change"));
         }
@@ -124,7 +126,7 @@ impl Store {
             }
         };
         set_end(&mut row, until, now);
-        match self.journal.commit(vec![Change { row: row.clone() }]).await?.first() {
+        match self.journal.commit(vec![Change::new(row.clone())]).await?.first() {
             Some(CommitAnswer::Stored(version)) => {
                 row.version = *version;
                 Ok(Some(row))

@@ -3,7 +3,7 @@
 use crate::ports::{RowKind, RowState};
 use crate::terms::Flow;
 
-pub(super) const KINDS: [RowKind; 8] = [
+pub(super) const KINDS: [RowKind; 9] = [
     RowKind::Request,
     RowKind::ScepTransaction,
     RowKind::Notification,
@@ -12,6 +12,7 @@ pub(super) const KINDS: [RowKind; 8] = [
     RowKind::Orphan,
     RowKind::ScepTransactionId,
     RowKind::Revocation,
+    RowKind::Instance,
 ];
 
 pub(super) const fn of_kind(kind: RowKind) -> i64 {
@@ -24,6 +25,7 @@ pub(super) const fn of_kind(kind: RowKind) -> i64 {
         RowKind::Orphan => 6,
         RowKind::ScepTransactionId => 7,
         RowKind::Revocation => 8,
+        RowKind::Instance => 9,
     }
 }
 
@@ -37,6 +39,7 @@ pub(super) const fn kind(code: i64) -> Option<RowKind> {
         6 => RowKind::Orphan,
         7 => RowKind::ScepTransactionId,
         8 => RowKind::Revocation,
+        9 => RowKind::Instance,
         _ => return None,
     })
 }
@@ -122,7 +125,7 @@ mod tests {
     /// Numbers in files that exist: a change here would make another meaning of them.
     #[test]
     fn the_numbers_are_those_of_the_first_version() {
-        assert_eq!(KINDS.map(of_kind), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(KINDS.map(of_kind), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(
             [Flow::Pkcs, Flow::PkcsRecrypt, Flow::PkcsImport, Flow::Revoke, Flow::Scep, Flow::Health].map(of_flow),
             [1, 2, 3, 4, 5, 6]

@@ -31,7 +31,7 @@ fn row(number: u32) -> Row {
 }
 
 fn change(number: u32) -> Vec<Change> {
-    vec![Change { row: row(number) }]
+    vec![Change::new(row(number))]
 }
 
 fn load(journal: &SqliteJournal, number: u32) -> Option<Row> {
@@ -262,7 +262,7 @@ fn a_row_is_read_back_whatever_is_in_it() {
         }
     }
     assert_eq!(rows.len(), 8 * 6 * 10);
-    let changes = rows.iter().map(|row| Change { row: row.clone() }).collect();
+    let changes = rows.iter().map(|row| Change::new(row.clone())).collect();
     assert!(block_on(journal.commit(changes)).unwrap().iter().all(|answer| *answer == CommitAnswer::Stored(1)));
     drop(journal);
     journal = Arc::new(SqliteJournal::open(folder.path().join("journal.db")).unwrap());
@@ -319,13 +319,13 @@ fn numbers_kept_in_memory_follow_every_kind_of_change() {
     let ended = |number: u32| {
         let mut row = load(&journal, number).unwrap();
         (row.state, row.updated) = (RowState::Failed, Timestamp::from_secs(100));
-        Change { row }
+        Change::new(row)
     };
     block_on(journal.commit((1..=4).map(ended).collect())).unwrap();
     assert_eq!(counted(&journal), (5, 4, Some(5)));
     let mut again = load(&journal, 1).unwrap();
     again.state = RowState::Received;
-    block_on(journal.commit(vec![Change { row: again }])).unwrap();
+    block_on(journal.commit(vec![Change::new(again)])).unwrap();
     assert_eq!(counted(&journal), (6, 3, Some(1)));
     assert_eq!(block_on(journal.prune(PruneRequest::new(Timestamp::from_secs(101), 2))).unwrap(), 2);
     assert_eq!(block_on(journal.prune(PruneRequest::new(Timestamp::from_secs(100), 2))).unwrap(), 0);
