@@ -261,7 +261,7 @@ fn a_row_is_read_back_whatever_is_in_it() {
             rows.push(row);
         }
     }
-    assert_eq!(rows.len(), 8 * 6 * 10);
+    assert_eq!(rows.len(), 9 * 6 * 10);
     let changes = rows.iter().map(|row| Change::new(row.clone())).collect();
     assert!(block_on(journal.commit(changes)).unwrap().iter().all(|answer| *answer == CommitAnswer::Stored(1)));
     drop(journal);
@@ -271,7 +271,7 @@ fn a_row_is_read_back_whatever_is_in_it() {
     assert!(read == rows, "a row was read differently");
     let open = rows.iter().filter(|row| !row.state.is_final()).count() as u64;
     let stats = block_on(journal.stats()).unwrap();
-    assert_eq!((stats.open, stats.finished), (open, 480 - open));
+    assert_eq!((stats.open, stats.finished), (open, 540 - open));
 }
 
 #[test]
