@@ -17,13 +17,16 @@ use crate::flow::{Context, Finding, FlowSpec, Worker, module_findings};
 use crate::health::{CountingSink, HealthConfig};
 use crate::ids::{InstanceId, TenantId};
 use crate::limits::Limits;
-use crate::ports::{EventSink, Journal, Runtime};
+use crate::ports::{EventSink, Journal, JournalScope, Runtime};
 use crate::secret::SecretBytes;
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
 /// Slots that the engine itself needs: random for jitter and nonces, digest for idempotency keys, AEAD for sealed rows.
 const OWN_SLOTS: [SlotName; 3] = [SlotName::Random, SlotName::Digest, SlotName::Aead];
+
+/// The lease where nobody else can take a request: what the next run of the instance finds, it takes over at once.
+const NOBODY_ELSE: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +114,7 @@ impl ConnectorBuilder {
                 retention: Duration::from_secs(86_400),
                 upload_patience: Duration::from_secs(86_400),
                 journal_timeout: Duration::from_secs(30),
+                lease: Duration::from_secs(60),
             },
         }
     }
@@ -235,6 +239,14 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Sets how long a request in hand is kept from the other instances of a shared journal without a sign of life. Default 60 s. Shorter: a
+    /// dead instance's requests are taken over sooner. Longer: a journal or a network that is away for a while costs less.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = lease;
+        self
+    }
+
     /// Restricts the provider to what FIPS approves ([`CryptoProvider::fips_approved_only`]), and refuses to build unless every needed slot
     /// is filled by a FIPS module and every key that is given says that it is inside one. `docs/fips.md` tells what remains possible.
     ///
@@ -285,11 +297,15 @@ impl ConnectorBuilder {
         let counts = Arc::new(CountingSink::new(sink));
         let built = runtime.now();
         let context = Context { tenant, instance, provider, runtime, sink: Arc::clone(&counts) as Arc<dyn EventSink>, limits: self.limits };
+        let mut options = self.options;
+        if self.journal.scope() == JournalScope::Instance {
+            options.lease = NOBODY_ELSE;
+        }
         let inner = Inner {
             context,
             journal: self.journal,
             sealer,
-            options: self.options,
+            options,
             health: self.health,
             watched: self.watched,
             counts,

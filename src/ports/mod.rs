@@ -17,8 +17,9 @@ mod sink;
 
 pub use approved::{ApprovalSubject, Approved};
 pub use ca::{
-    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued,
-    KnownCertificate, LookupAnswer, LookupRequest, RevokeAnswer, RevokeBy, RevokeCall, SignNextCaRequest, StatusRequest,
+    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAllAnswer, FindAnswer, FindRequest, IssueAnswer,
+    IssueRequest, Issued, KnownCertificate, LookupAnswer, LookupRequest, RevokeAnswer, RevokeBy, RevokeCall, SignNextCaRequest,
+    StatusRequest,
 };
 pub use error::{PortError, PortErrorKind};
 pub use journal::{

@@ -9,7 +9,7 @@ use super::rig::{Rig, item};
 use crate::adapters::VolatileJournal;
 use crate::ports::{
     Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row,
-    RowKey, RowState,
+    RowKey, RowState, SealedBlob,
 };
 
 /// Remembers the states that were stored.
@@ -55,7 +55,7 @@ fn a_result_that_no_process_can_open_any_more_is_looked_for_at_the_ca_first() {
         rig.queue.push(item("r1", "ok"));
         rig.run_for(&rig.connector(rig.settings()), 1);
         let mut row = rig.journal.rows().remove(0);
-        row.state = state;
+        (row.state, row.blob) = (state, SealedBlob::new(vec![1; 60]));
         let stored = rig.block_on(rig.journal.commit(vec![Change::new(row)]));
         assert!(matches!(stored.unwrap()[..], [CommitAnswer::Stored(_)]));
         rig.queue.push(item("r1", "ok"));
