@@ -573,7 +573,9 @@ impl<'a> Run<'a> {
                 state.next_claim = now.saturating_add(pause);
                 for row in taken.anew {
                     let waiting = state.active.iter_mut().map(|active| &mut active.held);
-                    let held = waiting.chain(state.results.iter_mut().map(|ready| &mut ready.held)).find(|held| held.row.key == row.key);
+                    let ended = state.unclosed.iter_mut().map(|unclosed| &mut unclosed.held);
+                    let ready = state.results.iter_mut().map(|ready| &mut ready.held);
+                    let held = waiting.chain(ready).chain(ended).find(|held| held.row.key == row.key);
                     if let Some(held) = held {
                         held.in_hand.under(row.lease_epoch);
                         held.row = row;

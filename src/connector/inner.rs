@@ -346,6 +346,10 @@ impl Inner {
         stored
     }
 
+    pub(super) fn is_in_hand(&self, key: IdempotencyKey) -> bool {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key)
+    }
+
     pub(super) fn clocks(&self) -> (Duration, Timestamp) {
         (self.monotonic(), self.now())
     }

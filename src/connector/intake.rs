@@ -260,7 +260,7 @@ pub(super) fn begin(inner: &Inner, spec: &FlowSpec, item: QueueItem, mut held: B
         });
     }
     let end = |mut held: Box<Held>, outcome: Outcome, taken: &mut Taken| {
-        held.content.end(&outcome);
+        held.content.end(&outcome, &inner.context.instance);
         taken.ready.push(ready(held, outcome, false, now));
     };
     if let Payload::Malformed(problem) = &item.payload {

@@ -216,7 +216,11 @@ fn conclude(inner: &Inner, ready: &Ready, lost: Option<&str>) {
     let took = inner.monotonic().saturating_sub(ready.held.received);
     let failed = lost.is_some() || ready.outcome.failure().is_some();
     let id = if failed { ready.held.events.request_failure } else { ready.held.events.request_success };
-    ready.held.job.emit(&inner.context, id, |event| {
+    let mut context = inner.context.clone();
+    if let Some(teller) = &ready.held.content.teller {
+        context.instance = teller.clone();
+    }
+    ready.held.job.emit(&context, id, |event| {
         let event = describe_outcome(event, &ready.outcome).with_duration(took).with_ca(ready.held.ca.clone());
         let event = event.with_detail("attempts", &ready.held.job.attempt.to_string());
         match lost {

@@ -203,7 +203,7 @@ async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>)
     }
     let (kept, suspicion) = keep(task.as_ref(), outcome.failure().is_some());
     held.content.keep(kept);
-    held.content.end(&outcome);
+    held.content.end(&outcome, &inner.context.instance);
     (held.is_suspect, held.content.crashes) = (false, 0);
     // Not stored: the upload stores it before it sends anything.
     if inner.advance_with(&mut held, RowState::Packed, suspicion).await == Stored::Conflict {
