@@ -370,8 +370,9 @@ impl Inner {
         let _ = self.guarded("IntuneQueue::extend_lease", Some(flow), spec.settings.call_timeout, call).await;
     }
 
-    pub(super) fn seal_outcome(&self, row: &Row, outcome: &Outcome) -> Option<SealedBlob> {
-        self.sealer.seal(row, &stored::write(outcome)).ok()
+    /// An outcome for this row as it will be in that state.
+    pub(super) fn seal_outcome(&self, row: &Row, state: RowState, outcome: &Outcome) -> Option<SealedBlob> {
+        self.sealer.seal(&Row { state, ..row.clone() }, &stored::write(outcome)).ok()
     }
 
     /// The outcome in a row; `None` when it has none, or it was sealed by another process.

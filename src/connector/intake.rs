@@ -157,7 +157,7 @@ fn sort(
     if row.state == RowState::Acknowledged && inner.open_outcome(&row).is_some_and(|outcome| outcome.is_offered_again()) {
         // The queue was told to offer it again, and does: worked on anew.
         standing = Standing::Resume;
-        row.attempt = 0;
+        (row.attempt, row.blob) = (0, SealedBlob::new(Vec::new()));
     }
     if standing != Standing::New {
         row.delivery = row.delivery.saturating_add(1);

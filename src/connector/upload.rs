@@ -95,9 +95,7 @@ async fn mark_uploading(inner: &Inner, spec: &FlowSpec, batch: Vec<Ready>) -> (V
         } else {
             let mut row = ready.held.row.clone();
             inner.stamp(&mut row, RowState::Uploading);
-            if ready.held.row.state != RowState::Packed
-                && let Some(blob) = inner.seal_outcome(&row, &ready.outcome)
-            {
+            if let Some(blob) = inner.seal_outcome(&row, RowState::Uploading, &ready.outcome) {
                 row.blob = blob;
             }
             core::mem::swap(&mut ready.held.row, &mut row);
@@ -174,6 +172,9 @@ async fn close(inner: &Inner, ended: impl Iterator<Item = &Ready> + Send, state:
         .map(|ready| {
             let mut row = ready.held.row.clone();
             inner.stamp(&mut row, state);
+            if let Some(blob) = inner.seal_outcome(&row, state, &ready.outcome) {
+                row.blob = blob;
+            }
             row.owner = None;
             row
         })

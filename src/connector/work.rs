@@ -180,7 +180,7 @@ async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>)
         report_failed(inner, &held, &outcome);
     }
     // Not stored: the upload stores it before it sends anything.
-    let blob = inner.seal_outcome(&held.row, &outcome);
+    let blob = inner.seal_outcome(&held.row, RowState::Packed, &outcome);
     if inner.advance(&mut held.row, RowState::Packed, blob).await == Stored::Conflict {
         if outcome.failure().is_none() {
             left_behind(inner, &held, task.as_ref(), OWNED_ELSEWHERE);
