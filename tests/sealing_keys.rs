@@ -76,7 +76,8 @@ fn a_key_file_is_made_once_rotated_and_read_again() {
     assert!(matches!(file.rotate(provider()), Err(SealingKeyError::TooMany)));
     assert_eq!(fs::read_to_string(&path).unwrap(), full);
     fs::write(&path, format!("{}\nxyz\n", hex(1))).unwrap();
-    assert!(matches!(file.rotate(provider()), Err(SealingKeyError::Malformed(2))));
+    let error = file.rotate(provider()).unwrap_err();
+    assert!(matches!(error, SealingKeyError::Malformed(2)), "{error}");
     assert!(!lock.exists());
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
@@ -283,10 +284,10 @@ fn journal_errors(lab: &Lab) -> Vec<String> {
 }
 
 /// The ids of the keys in the file, by how many rows each has.
-fn key_ids(file: &Path) -> Vec<(Vec<u8>, u64)> {
+fn key_ids(file: &Path) -> Vec<(Vec<u8>, i64)> {
     let connection = Connection::open(file).unwrap();
     let mut query = connection.prepare("SELECT substr(blob, 2, 8), count(*) FROM entry WHERE length(blob) > 0 GROUP BY 1").unwrap();
-    let mut ids: Vec<(Vec<u8>, u64)> = query.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    let mut ids: Vec<(Vec<u8>, i64)> = query.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
     ids.sort_by_key(|(_, count)| *count);
     ids
 }
@@ -394,7 +395,7 @@ fn a_row_whose_clear_columns_were_changed_is_never_served() {
         ("state", "CASE state WHEN 7 THEN 8 WHEN 1 THEN 2 ELSE 7 END"),
         ("key", "zeroblob(32)"),
         ("kind", "CASE kind WHEN 3 THEN 6 WHEN 2 THEN 3 ELSE 2 END"),
-        ("blob", "substr(blob, 1, length(blob) - 1) || x'00'"),
+        ("blob", "CAST(substr(blob, 1, length(blob) - 1) || x'00' AS BLOB)"),
         ("blob", "(SELECT other.blob FROM entry other WHERE other.kind = entry.kind AND other.id <> entry.id LIMIT 1)"),
     ];
     if columns.iter().any(|column| column == "route") {
@@ -436,7 +437,8 @@ fn a_row_whose_clear_columns_were_changed_is_never_served() {
             assert_eq!((done.given_up, lab.ca.revoked.lock().unwrap().len()), (0, 0), "{what}");
             let told = !journal_errors(&lab).is_empty();
             noticed += u32::from(told);
-            assert!(told || (is_moved && kind != 3) || *column == "flow" || *column == "state", "{what}: nobody was told");
+            // Nobody comes upon a row that is not where it was, nor upon a notification of a flow that has none.
+            assert!(told || (is_moved && kind != 3) || (*column == "flow" && kind == 3), "{what}: nobody was told");
         }
     }
     assert!(noticed >= 20, "{noticed}");

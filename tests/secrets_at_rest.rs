@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use intune_connector::adapters::{SqliteJournal, StdRuntime};
-use intune_connector::crypto::{CryptoError, CryptoProvider, KeyGeneration, unwrap_now};
+use intune_connector::crypto::{Aead, AeadAlgorithm, CryptoError, CryptoProvider, KeyGeneration, unwrap_now};
 use intune_connector::ids::IdempotencyKey;
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
@@ -269,8 +269,8 @@ fn run_queues(journal: &Arc<Watched>, provider: &CryptoProvider, run: &str) -> V
 }
 
 /// Enrolments of every kind: told at once, told later, refused, with a lost answer, and withheld. Gives the CSRs, which hold the challenge.
-fn run_scep(journal: &Arc<Watched>) -> Vec<(String, Vec<u8>)> {
-    let lab = Lab::with_journal(journal.clone(), |builder| {
+fn run_scep(journal: &Arc<Watched>, provider: &CryptoProvider) -> Vec<(String, Vec<u8>)> {
+    let lab = Lab::with_provider_and_journal(provider.clone(), journal.clone(), |builder| {
         builder
             .notification(NotificationPolicy::IssueThenNotify)
             .persistence(Persistence::default().with_backoff(Duration::from_millis(5), Duration::from_secs(60)))
@@ -303,7 +303,7 @@ fn no_clear_secret_is_ever_on_the_disk() {
     let journal = Watched::open(folder.path());
     let mut secrets: Vec<(String, Vec<u8>)> = known_secrets().into_iter().map(|(name, secret)| (name.to_owned(), secret)).collect();
     secrets.extend(run_queues(&journal, &provider, "first"));
-    let csrs = run_scep(&journal);
+    let csrs = run_scep(&journal, &provider);
     let csr = csrs.iter().map(|(_, csr)| csr.len()).min().unwrap();
     secrets.extend(csrs);
     // After a restart, on the same rows.
@@ -332,6 +332,32 @@ fn no_clear_secret_is_ever_on_the_disk() {
     let bytes: usize = seen.blocks.iter().map(Vec::len).sum();
     println!("{} looks, {bytes} bytes that differed, {} secrets, {} windows", seen.looks, secrets.len(), windows.len());
     assert_eq!(seen.found(&windows), BTreeSet::new());
+}
+
+/// Seals nothing.
+#[derive(Debug)]
+struct NoSeal;
+
+impl Aead for NoSeal {
+    fn seal(&self, _: AeadAlgorithm, _: &[u8], _: &[u8], _: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        Ok([plaintext, &[0; 16]].concat())
+    }
+    fn open(&self, _: AeadAlgorithm, _: &[u8], _: &[u8], _: &[u8], sealed: &[u8]) -> Result<SecretBytes, CryptoError> {
+        Ok(SecretBytes::copy_from(&sealed[..sealed.len() - 16]))
+    }
+}
+
+/// The same run with a cipher that does not encrypt: what the rows hold is then found.
+#[test]
+fn without_sealing_the_same_run_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Watched::open(folder.path());
+    let csrs = run_scep(&journal, &KEYS.provider.clone().with_aead(Arc::new(NoSeal)));
+    let mut windows = Windows::new();
+    add(&mut windows, "challenge", CHALLENGE.as_bytes());
+    csrs.iter().for_each(|(name, csr)| add(&mut windows, name, csr));
+    let found = journal.folder.lock().unwrap().found(&windows);
+    assert!(found.contains("challenge as bytes") && found.contains("CSR 0 as bytes"), "{found:?}");
 }
 
 /// Whether the scan finds each secret that is in a row in clear, in each spelling, also after the row was overwritten.

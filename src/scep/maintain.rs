@@ -15,6 +15,7 @@ use crate::ports::{
     PruneRequest, Row, RowKind, RowState, StatusRequest,
 };
 use crate::retry::{ErrorClass, Retry};
+use crate::secret::SecretBytes;
 use crate::terms::{Flow, KeyAlgorithm};
 use crate::time::Timestamp;
 
@@ -113,7 +114,7 @@ impl Inner {
     }
 
     async fn maintain_row(&self, row: Row, now: Timestamp, done: &mut Maintained) {
-        let record = match self.sealer.open(&row).and_then(Record::decode) {
+        let mut record = match self.sealer.open(&row).and_then(Record::decode) {
             Ok(record) => record,
             Err(error) => {
                 // It stays for whoever has its key. Told once in a call, of the first one.
@@ -137,6 +138,10 @@ impl Inner {
             RowKind::Orphan => self.retry_revocation(row, &record, &subject, now, done).await,
             _ => self.clear_away(row, &record, &subject, now).await,
         };
+        if row.state.is_final() && row.key.kind != RowKind::ScepTransaction {
+            // It holds the challenge, and nothing is asked with it any more.
+            record.csr = SecretBytes::zeroed(0);
+        }
         match self.sealer.seal(&row, record.encode().bytes()) {
             Ok(blob) => row.blob = blob,
             Err(error) => return self.journal_failed(&subject, &PortError::misconfigured(error.to_string())),

@@ -98,6 +98,7 @@ impl SealingKeyFile {
 
     fn replace(&self, file: &mut File, next: &Path, path: &Path, provider: &CryptoProvider) -> Result<usize, SealingKeyError> {
         let before = self.read()?;
+        text::read(before.secret_bytes())?;
         let content = text::line(&new_key(provider)?, before.secret_bytes());
         // What is written is what will be read, or nothing is.
         let keys = text::read(content.secret_bytes())?.len();
