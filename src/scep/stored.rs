@@ -222,7 +222,7 @@ impl Enrolment<'_> {
         }
         let Ok(blob) = inner.sealer.seal(&row, self.record.encode().bytes()) else { return Input::JournalFailed };
         row.blob = blob;
-        let changes: Vec<Change> = core::iter::once(row.clone()).chain(self.latest.take()).map(|row| Change::new(row)).collect();
+        let changes: Vec<Change> = core::iter::once(row.clone()).chain(self.latest.take()).map(Change::new).collect();
         // What was done after the deadline, a revocation for one, must be stored too.
         let deadline = self.deadline.max(now).saturating_add(Duration::from_secs(5));
         let stored = inner.within(deadline, &self.subject, inner.journal.commit(changes)).await;
