@@ -12,13 +12,12 @@ use super::inner::{Inner, Known, Options};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::{Event, EventId, printable};
 use crate::flow::credential::WatchedCredential;
-use crate::flow::seal::Sealer;
+use crate::flow::seal::{Sealer, key_finding};
 use crate::flow::{Context, Finding, FlowSpec, Worker, module_findings};
 use crate::health::{CountingSink, HealthConfig};
 use crate::ids::{InstanceId, TenantId};
 use crate::limits::Limits;
-use crate::ports::{EventSink, Journal, JournalScope, Runtime};
-use crate::secret::SecretBytes;
+use crate::ports::{EventSink, Journal, JournalScope, Runtime, SealingKeys};
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
@@ -77,7 +76,7 @@ pub struct ConnectorBuilder {
     watched: Vec<WatchedCredential>,
     fips: Fips,
     durable: bool,
-    sealing_key: Option<SecretBytes>,
+    sealing_key: Option<SealingKeys>,
     options: Options,
 }
 
@@ -265,13 +264,14 @@ impl ConnectorBuilder {
         self
     }
 
-    /// Seals what the journal keeps with this key of 32 bytes, which must survive the process and be kept apart from the journal.
+    /// Seals what the journal keeps with these keys: a [`SealingKey`](crate::ports::SealingKey) such as
+    /// [`SealingKeyFile`](crate::adapters::SealingKeyFile), or one key of 32 random bytes as `SecretBytes`. They must survive the process, be the
+    /// same for all instances of the tenant, and be kept apart from the journal.
     ///
-    /// Without it a fresh key is drawn: results that were made but not uploaded when the process ended cannot be read any more, and the CA is
-    /// asked again.
+    /// Required with a durable journal. Otherwise a fresh key is drawn, which ends with the process as the rows do.
     #[must_use]
-    pub fn sealing_key(mut self, key: SecretBytes) -> Self {
-        self.sealing_key = Some(key);
+    pub fn sealing_key(mut self, keys: impl Into<SealingKeys>) -> Self {
+        self.sealing_key = Some(keys.into());
         self
     }
 
@@ -282,17 +282,17 @@ impl ConnectorBuilder {
     pub fn build(self) -> Result<Connector, BuildError> {
         let mut findings = self.findings();
         let provider = Arc::new(self.provider);
-        let sealer = match self.sealing_key {
-            Some(key) => Sealer::new(Arc::clone(&provider), key),
-            None => Sealer::random(Arc::clone(&provider)),
-        };
-        if let (Err(error), true) = (&sealer, findings.is_empty()) {
-            findings.push(Finding::new("provider.random", error.to_string(), "use another crypto provider"));
-        }
-        let (Some(tenant), Some(instance), Some(sink), Some(runtime), Ok(sealer), true) =
-            (self.tenant, self.instance, self.sink, self.runtime, sealer, findings.is_empty())
+        let (Some(tenant), Some(instance), Some(sink), Some(runtime), true) =
+            (self.tenant, self.instance, self.sink, self.runtime, findings.is_empty())
         else {
             return Err(BuildError::new(findings));
+        };
+        let sealer = match Sealer::new(Arc::clone(&provider), tenant.clone(), Arc::clone(&runtime), self.sealing_key) {
+            Ok(sealer) => sealer,
+            Err(error) => {
+                findings.push(Finding::new("provider.random", error.to_string(), "use another crypto provider"));
+                return Err(BuildError::new(findings));
+            }
         };
         let counts = Arc::new(CountingSink::new(sink));
         let built = runtime.now();
@@ -339,17 +339,12 @@ impl ConnectorBuilder {
             "it is lost with the process, but `require_durable` was called",
             "use a durable journal",
         );
-        check(
-            self.sealing_key.as_ref().is_some_and(|key| key.len() != 32),
-            "sealing_key",
-            "it is not 32 bytes long",
-            "give 32 random bytes that are kept apart from the journal",
-        );
         let mut seen: BTreeSet<Flow> = BTreeSet::new();
         for spec in &self.flows {
             let flow = spec.flow();
             check(!seen.insert(flow), flow.as_str(), "the flow was added twice", "add each flow once");
         }
+        findings.extend(key_finding("sealing_key", &*self.journal, self.sealing_key.as_ref()));
         findings.extend(slot_findings(&self.provider, "the engine", &OWN_SLOTS));
         for spec in &self.flows {
             findings.extend(spec_findings(spec, &self.provider));

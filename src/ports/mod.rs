@@ -13,6 +13,7 @@ mod registration_authority;
 mod revocation_error;
 mod runtime;
 mod scep;
+mod sealing_key;
 mod sink;
 
 pub use approved::{ApprovalSubject, Approved};
@@ -38,6 +39,7 @@ pub use runtime::{Busy, Runtime};
 pub use scep::{
     ChallengeValidator, FailureNotification, ScepNotifier, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict, Vouched,
 };
+pub use sealing_key::{SealingKey, SealingKeys};
 pub use sink::EventSink;
 
 /// In place of a CSR in `Debug`: one from a SCEP client holds its challenge.

@@ -11,6 +11,7 @@ use crate::ports::{
     Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row,
     RowKey, RowState, SealedBlob,
 };
+use crate::secret::SecretBytes;
 
 /// Remembers the states that were stored.
 #[derive(Debug)]
@@ -71,7 +72,8 @@ fn a_row_never_forgets_that_the_ca_was_asked_while_the_request_begins_anew() {
     assert_eq!(rig.run_for(&rig.connector(rig.settings()), 1).left, 1);
     let spy = Arc::new(Spy { inner: Arc::clone(&rig.journal), states: Mutex::default() });
     rig.queue.push(item("r1", "slow:300"));
-    let connector = rig.builder_on(Arc::clone(&spy) as _).flow(rig.spec(rig.settings())).build().unwrap();
+    let builder = rig.builder_on(Arc::clone(&spy) as _).sealing_key(SecretBytes::new(vec![7; 32]));
+    let connector = builder.flow(rig.spec(rig.settings())).build().unwrap();
     rig.run_for(&connector, 400);
     let states = spy.states.lock().unwrap().clone();
     assert!(!states.contains(&RowState::Planned) && !states.contains(&RowState::Received), "{states:?}");
