@@ -14,6 +14,7 @@ use super::config::{Authority, PkcsConfig};
 use super::step::{Abilities, Action, Answer, Machine, Phase, Verdict};
 use crate::crypto::{ContentCipherAlgorithm, CryptoError, CryptoProvider, DigestKdf, SignatureAlgorithm, SlotName, sign_now};
 use crate::event::EventId;
+use crate::flow::ca_gate::Visitor;
 use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, ReplaceCa, Step, Task, Worker};
 use crate::ids::CaName;
 use crate::limits::Limits;
@@ -110,6 +111,7 @@ impl Worker for PkcsWorker {
             asked_at: None,
             failure: None,
             told_issued: false,
+            visitor: Visitor::default(),
         }))
     }
 }
@@ -142,6 +144,8 @@ struct PkcsTask {
     /// With what the request ends when it fails.
     failure: Option<Failure>,
     told_issued: bool,
+    /// At the gate of the CA.
+    visitor: Visitor,
 }
 
 #[async_trait]
@@ -164,15 +168,11 @@ impl Task for PkcsTask {
         loop {
             let now = context.runtime.now();
             let Some(action) = self.machine.as_ref().map(|machine| machine.next(now)) else { return self.fail() };
-            let asks_ca = matches!(action, Action::Find | Action::Issue | Action::Status(_));
-            if let Some(pause) = self.authority.shared.stopped_for(now).filter(|_| asks_ca) {
-                if now.saturating_add(pause) < job.deadline {
-                    return Step::Wait(pause);
-                }
-                return Step::Failed(Failure::new(
-                    ErrorClass::Configuration,
-                    format!("the CA {} is left alone since it said that it is misconfigured", self.request.ca),
-                ));
+            if matches!(action, Action::Find | Action::Issue | Action::Status(_) | Action::Revoke)
+                && let Err(shut) = self.visitor.enter(context, job, &self.request.ca)
+            {
+                // A certificate that failed its check is told of as such, whatever the CA says now.
+                return if action == Action::Revoke && matches!(shut, Step::Failed(_)) { self.fail() } else { shut };
             }
             let done = match action {
                 Action::Make => self.make(context, job, now).await,
@@ -200,7 +200,9 @@ impl Task for PkcsTask {
                 },
                 Action::Fail => return self.fail(),
             };
-            if let Err(step) = done {
+            let ended = done.err().map(|step| self.visitor.excuse(step));
+            self.visitor.leave();
+            if let Some(step) = ended {
                 return step;
             }
         }
@@ -261,11 +263,8 @@ impl PkcsTask {
     }
 
     /// Notes an error of the CA; gives the answer that it is.
-    fn note_error(&mut self, error: &PortError, now: Timestamp) -> Answer {
+    fn note_error(&mut self, error: &PortError) -> Answer {
         let again = error.retry() != Retry::Never;
-        if error.kind() == PortErrorKind::Misconfigured {
-            self.authority.shared.stop_until(now.saturating_add(self.config.cool_down));
-        }
         self.failure = Some(Failure::new(error.class(), error.to_string()).with_code(error.code().map(str::to_owned)));
         match error.effect() {
             Effect::None => Answer::NotDone { again },
@@ -291,14 +290,16 @@ impl PkcsTask {
     {
         // Within the block, since an adapter may panic before it gives its future.
         let call = AssertUnwindSafe(async move { call().await }).catch_unwind();
-        match context.within(self.config.ca_timeout, call).await {
+        let answer = match context.within(self.config.ca_timeout, call).await {
             Some(Ok(answer)) => answer,
             Some(Err(_)) => {
                 job.emit(context, EventId::PanicContained, |event| event.with_ca(Some(self.request.ca.clone())).with_detail("where", "ca"));
                 Err(PortError::transient("the CA's adapter panicked; the panic was contained"))
             }
             None => Err(PortError::transient("the CA did not answer in time")),
-        }
+        };
+        self.visitor.settle(&answer, self.config.cool_down);
+        answer
     }
 
     fn deadline(&self, now: Timestamp, job: &Job) -> Timestamp {
@@ -376,7 +377,7 @@ impl PkcsTask {
             }
             Ok(IssueAnswer::Pending { poll_id, after }) => self.judge(Answer::Pending { poll_id, after }, Retry::Later, now),
             Err(error) => {
-                let answer = self.note_error(&error, now);
+                let answer = self.note_error(&error);
                 if matches!(answer, Answer::Lost { .. }) {
                     self.tell_lost(context, job, "It is not known whether the CA issued.", Some(&error));
                 }
@@ -405,7 +406,7 @@ impl PkcsTask {
             Ok(FindAnswer::CannotTell) => self.judge(Answer::CannotTell, Retry::Later, now),
             Err(error) if error.kind() == PortErrorKind::Unsupported => self.judge(Answer::CannotTell, Retry::Later, now),
             Err(error) => {
-                let answer = self.note_error(&error, now);
+                let answer = self.note_error(&error);
                 self.judge(answer, error.retry(), now)
             }
         }
@@ -466,11 +467,12 @@ impl PkcsTask {
     }
 
     /// The CA's chain, asked for once and kept; `fresh` says that it was asked for just now.
-    async fn ca_chain(&self, context: &Context, job: &Job, fresh: &mut bool) -> Result<Arc<[CertificateDer<'static>]>, Step> {
+    async fn ca_chain(&mut self, context: &Context, job: &Job, fresh: &mut bool) -> Result<Arc<[CertificateDer<'static>]>, Step> {
         if let Some(chain) = self.authority.shared.chain() {
             return Ok(chain);
         }
         *fresh = true;
+        self.visitor.enter(context, job, &self.request.ca)?;
         match self.call(context, job, || self.ca.chain()).await {
             Ok(chain) => {
                 let chain: Arc<[_]> = chain.into();

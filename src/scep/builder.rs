@@ -296,6 +296,7 @@ impl ServiceBuilder {
                 runtime: runtime.clone(),
                 sink: sink.clone(),
                 limits: Limits { input_bytes: self.admission.max_message.min(self.limits.input_bytes), ..self.limits.clone() },
+                gates: Arc::default(),
             }),
             _ => None,
         };
