@@ -29,7 +29,7 @@ use machine::{Change, Decision, Machine, Ticket, Verdict};
 /// mended one is used soon.
 pub(crate) const COOL_DOWN: Duration = Duration::from_secs(300);
 /// Calls of one CA at a time, where nothing else is set.
-const CONCURRENCY: usize = 8;
+pub(crate) const CONCURRENCY: usize = 8;
 
 /// How the calls of one CA go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
