@@ -451,13 +451,15 @@ impl PkcsTask {
                 let text = format!("the CA's certificate was refused by the post-issue check: {mismatch}");
                 self.failure =
                     Some(Failure::new(ErrorClass::Policy, crate::event::printable(&text)).with_code(Some("post-issue".to_owned())));
-                // Where another worker may have asked, a certificate for another key is that worker's, who may have delivered it.
-                let others = job.find_first && matches!(&mismatch, PostIssueError::Mismatch { kind: Mismatch::PublicKey, .. });
+                // A certificate for another key may be in use: where another worker may have asked, it is that worker's, who may have
+                // delivered it, and one that names somebody else was not made for this request, but answered to it.
+                let for_another_key = matches!(&mismatch, PostIssueError::Mismatch { kind: Mismatch::PublicKey, .. });
+                let others = for_another_key && (job.find_first || names_somebody_else(&issued, &made, &context.limits));
                 let revoke =
                     !others && Certificate::from_der(&issued.certificate, &context.limits).is_ok_and(|leaf| leaf.serial().is_some());
                 self.tell(Answer::Mismatch { revoke }, now);
                 if others {
-                    self.tell_revocation(context, job, "not asked for: it may have been delivered by whoever asked before");
+                    self.tell_revocation(context, job, "not asked for: it is for another key, and may be in use by whoever asked for it");
                 } else if !revoke {
                     self.tell_revocation(context, job, "not possible: the certificate or its serial number cannot be read");
                 }
@@ -569,6 +571,14 @@ impl PkcsTask {
             }
             event
         });
+    }
+}
+
+/// Whether a certificate has another subject than the one that was asked for.
+fn names_somebody_else(issued: &Issued, made: &Made, limits: &Limits) -> bool {
+    match (Certificate::from_der(&issued.certificate, limits), Name::from_der(&made.plan.subject)) {
+        (Ok(leaf), Ok(planned)) => !leaf.subject().matches(&planned),
+        _ => false,
     }
 }
 

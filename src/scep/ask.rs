@@ -12,7 +12,7 @@ use super::record::{self, Pending};
 use super::service::{Inner, Subject};
 use super::step::Input;
 use crate::event::EventId;
-use crate::flow::ca_gate::{COOL_DOWN, Entry};
+use crate::flow::ca_gate::Entry;
 use crate::message::certificate::Certificate;
 use crate::message::crl::Crl;
 use crate::policy::post_issue::{self, Expected, Tolerance};
@@ -256,17 +256,17 @@ impl Inner {
             match gate.ask(&self.context, repeat) {
                 Entry::Go(permit) => {
                     let answer = self.within(deadline, subject, call).await;
-                    permit.settle(&answer, COOL_DOWN);
+                    // Clients wait here, and an operator who mends the CA looks on: it is not left alone for minutes at the first such answer.
+                    permit.settle(&answer, None);
                     return answer;
                 }
                 Entry::Wait { pause, .. } if pause <= patience => {
                     patience -= pause;
                     self.context.runtime.sleep(pause).await;
                 }
-                Entry::Wait { misconfigured, .. } => {
+                Entry::Wait { .. } => {
                     let message = format!("the CA {} is left alone for a while, since calls failed", issuer.name);
-                    let error = if misconfigured { PortError::misconfigured(message) } else { PortError::transient(message) };
-                    return Err(error.with_effect(Effect::None));
+                    return Err(PortError::transient(message).with_effect(Effect::None));
                 }
             }
         }

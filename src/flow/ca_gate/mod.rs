@@ -174,15 +174,15 @@ pub(crate) struct Permit {
 
 impl Permit {
     /// Tells the gate how the call ended; only the first telling counts. A CA that says that it is misconfigured is left alone for
-    /// `cool_down`.
-    pub(crate) fn settle<T>(&self, answer: &Result<T, PortError>, cool_down: Duration) {
+    /// `cool_down`; without one that is a failure like another.
+    pub(crate) fn settle<T>(&self, answer: &Result<T, PortError>, cool_down: Option<Duration>) {
         let error = answer.as_ref().err();
         let verdict = match error.map(PortError::kind) {
             // To refuse a request, or to be unable to do a thing, is an answer of a CA that works.
             None | Some(PortErrorKind::Rejected | PortErrorKind::Unsupported) => Verdict::Healthy,
             Some(PortErrorKind::Transient) => Verdict::Failed,
             Some(PortErrorKind::Throttled) => Verdict::Throttled(error.and_then(PortError::retry_after)),
-            Some(PortErrorKind::Misconfigured) => Verdict::Misconfigured(cool_down),
+            Some(PortErrorKind::Misconfigured) => cool_down.map_or(Verdict::Failed, Verdict::Misconfigured),
         };
         if !self.settled.swap(true, Ordering::AcqRel) {
             self.failed.store(verdict != Verdict::Healthy, Ordering::Release);

@@ -51,7 +51,7 @@ impl Visitor {
     /// Tells the gate how the call ended.
     pub(crate) fn settle<T>(&self, answer: &Result<T, PortError>, cool_down: Duration) {
         if let Some(permit) = &self.permit {
-            permit.settle(answer, cool_down);
+            permit.settle(answer, Some(cool_down));
         }
     }
 
