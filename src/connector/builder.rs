@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use super::Connector;
@@ -11,11 +11,12 @@ use super::handle::Control;
 use super::inner::{Inner, Known, Options};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::{Event, EventId, printable};
+use crate::flow::ca_gate::{CaLimits, Gates};
 use crate::flow::credential::WatchedCredential;
 use crate::flow::seal::{Sealer, key_finding};
 use crate::flow::{Context, Finding, FlowSpec, Worker, module_findings};
 use crate::health::{CountingSink, HealthConfig};
-use crate::ids::{InstanceId, TenantId};
+use crate::ids::{CaName, InstanceId, TenantId};
 use crate::limits::Limits;
 use crate::ports::{EventSink, Journal, JournalScope, Runtime, SealingKeys};
 use crate::terms::Flow;
@@ -78,6 +79,7 @@ pub struct ConnectorBuilder {
     durable: bool,
     sealing_key: Option<SealingKeys>,
     options: Options,
+    ca_limits: BTreeMap<CaName, CaLimits>,
 }
 
 /// Drops everything.
@@ -115,6 +117,7 @@ impl ConnectorBuilder {
                 journal_timeout: Duration::from_secs(30),
                 lease: Duration::from_secs(60),
             },
+            ca_limits: BTreeMap::new(),
         }
     }
 
@@ -217,6 +220,14 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Sets how the calls of the CA of that name are limited, for all flows together: its nominal rate, when it is left alone, and how many
+    /// attempts may be repeats.
+    #[must_use]
+    pub fn ca_limits(mut self, ca: CaName, limits: CaLimits) -> Self {
+        self.ca_limits.insert(ca, limits);
+        self
+    }
+
     /// Sets how long `run_until` goes on with what it holds after the stop. Default 30 s.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
@@ -296,11 +307,13 @@ impl ConnectorBuilder {
         };
         let counts = Arc::new(CountingSink::new(sink));
         let built = runtime.now();
-        let context = Context { tenant, instance, provider, runtime, sink: Arc::clone(&counts) as Arc<dyn EventSink>, limits: self.limits };
         let mut options = self.options;
         if self.journal.scope() == JournalScope::Instance {
             options.lease = NOBODY_ELSE;
         }
+        let gates = Arc::new(Gates::new(options.ca_concurrency, self.ca_limits));
+        let sink = Arc::clone(&counts) as Arc<dyn EventSink>;
+        let context = Context { tenant, instance, provider, runtime, sink, limits: self.limits, gates };
         let inner = Inner {
             context,
             journal: self.journal,
@@ -349,6 +362,7 @@ impl ConnectorBuilder {
         for spec in &self.flows {
             findings.extend(spec_findings(spec, &self.provider));
         }
+        findings.extend(self.ca_limits.iter().flat_map(|(ca, limits)| limits.findings(ca)));
         findings.extend(self.health.iter().flat_map(HealthConfig::findings));
         if self.fips == Fips::Required {
             let mut needed: BTreeSet<SlotName> = OWN_SLOTS.into();

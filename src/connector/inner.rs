@@ -234,13 +234,7 @@ impl Inner {
 
     /// A backoff before the next try, with jitter from the provider; the longest when there is no randomness.
     pub(super) fn backoff(&self, settings: &QueueSettings, failures: u32, retry: Retry) -> Duration {
-        let mut bytes = [0xff; 8];
-        if let Ok(random) = self.context.provider.random()
-            && random.fill(&mut bytes).is_err()
-        {
-            bytes = [0xff; 8];
-        }
-        schedule::backoff(failures, settings.backoff_base, settings.backoff_cap, retry, u64::from_be_bytes(bytes))
+        schedule::backoff(failures, settings.backoff_base, settings.backoff_cap, retry, self.context.random())
     }
 
     /// Calls a port: a panic is contained and reported, and a call that takes too long is abandoned.

@@ -33,6 +33,7 @@ pub use guarantees::{Durability, Guarantees, Issuance};
 pub use handle::{FlowMode, FlowStatus, Handle, UnknownFlow};
 pub use stored::LatencySamples;
 
+pub use crate::flow::ca_gate::{BreakerState, CaLimits, CaStatus};
 pub use crate::flow::{Finding, FlowSpec, QueueSettings};
 
 use crate::crypto::CryptoProvider;

@@ -125,6 +125,7 @@ impl DryRun {
             runtime: Arc::clone(&self.runtime),
             sink: Arc::new(NullSink),
             limits: self.limits.clone(),
+            gates: Arc::default(),
         };
         let mut report = DryRunReport::new(self.tenant.clone(), self.runtime.now());
         for worker in &self.workers {

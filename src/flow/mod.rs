@@ -3,6 +3,7 @@
 //! A flow turns a delivered item into a [`Task`]; the engine calls [`Task::step`] until it is done. A step that must be journalled first
 //! answers [`Step::Commit`] and is called again once the state is stored: *journal before effect* is the engine's loop, not a habit.
 
+pub(crate) mod ca_gate;
 pub(crate) mod credential;
 mod fips;
 #[cfg_attr(not(any(feature = "pkcs", feature = "scep")), allow(dead_code, reason = "the flows that plan certificates keep their plans"))]
@@ -64,6 +65,8 @@ pub(crate) struct Context {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) sink: Arc<dyn EventSink>,
     pub(crate) limits: Limits,
+    /// One for each CA, shared by all flows.
+    pub(crate) gates: Arc<ca_gate::Gates>,
 }
 
 impl Context {
@@ -83,6 +86,17 @@ impl Context {
             let event = fill(Event::new(key, self.runtime.now()));
             let _ = catch_unwind(AssertUnwindSafe(|| self.sink.emit(&event)));
         }
+    }
+
+    /// Uniform over all of `u64`; the greatest when there is no randomness, so that pauses are the longest.
+    pub(crate) fn random(&self) -> u64 {
+        let mut bytes = [0xff; 8];
+        if let Ok(random) = self.provider.random()
+            && random.fill(&mut bytes).is_err()
+        {
+            bytes = [0xff; 8];
+        }
+        u64::from_be_bytes(bytes)
     }
 
     /// Awaits a call of an adapter, and abandons it after `limit`: its effect is then unknown. `None` says that it gave no answer in time.

@@ -15,6 +15,7 @@ use super::kept::{self, Made, Suspect};
 use super::step::{Abilities, Action, Answer, Machine, Phase, Verdict};
 use crate::crypto::{ContentCipherAlgorithm, CryptoError, CryptoProvider, DigestKdf, SignatureAlgorithm, SlotName, sign_now};
 use crate::event::EventId;
+use crate::flow::ca_gate::Visitor;
 use crate::flow::record::RecordReader;
 use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Kept, ReplaceCa, Resumed, Step, Suspicion, Swept, Task, Worker};
 use crate::ids::{CaName, IdempotencyKey};
@@ -140,6 +141,7 @@ impl PkcsWorker {
             told_issued: false,
             is_others: false,
             key: None,
+            visitor: Visitor::default(),
         })
     }
 }
@@ -169,6 +171,8 @@ struct PkcsTask {
     is_others: bool,
     /// What the CA knows the request by.
     key: Option<IdempotencyKey>,
+    /// At the gate of the CA.
+    visitor: Visitor,
 }
 
 #[async_trait]
@@ -193,15 +197,11 @@ impl Task for PkcsTask {
         loop {
             let now = context.runtime.now();
             let Some(action) = self.machine.as_ref().map(|machine| machine.next(now)) else { return self.fail() };
-            let asks_ca = matches!(action, Action::Find | Action::Issue | Action::Status(_));
-            if let Some(pause) = self.authority.shared.stopped_for(now).filter(|_| asks_ca) {
-                if now.saturating_add(pause) < job.deadline {
-                    return Step::Wait(pause);
-                }
-                return Step::Failed(Failure::new(
-                    ErrorClass::Configuration,
-                    format!("the CA {} is left alone since it said that it is misconfigured", self.request.ca),
-                ));
+            if matches!(action, Action::Find | Action::Issue | Action::Status(_) | Action::Revoke)
+                && let Err(shut) = self.visitor.enter(context, job, &self.request.ca)
+            {
+                // A certificate that failed its check is told of as such, whatever the CA says now.
+                return if action == Action::Revoke && matches!(shut, Step::Failed(_)) { self.fail() } else { shut };
             }
             let done = match action {
                 Action::Make => self.make(context, job, now).await,
@@ -230,7 +230,9 @@ impl Task for PkcsTask {
                 },
                 Action::Fail => return self.fail(),
             };
-            if let Err(step) = done {
+            let ended = done.err().map(|step| self.visitor.excuse(step));
+            self.visitor.leave();
+            if let Some(step) = ended {
                 return step;
             }
         }
@@ -339,11 +341,8 @@ impl PkcsTask {
     }
 
     /// Notes an error of the CA; gives the answer that it is.
-    fn note_error(&mut self, error: &PortError, now: Timestamp) -> Answer {
+    fn note_error(&mut self, error: &PortError) -> Answer {
         let again = error.retry() != Retry::Never;
-        if error.kind() == PortErrorKind::Misconfigured {
-            self.authority.shared.stop_until(now.saturating_add(self.config.cool_down));
-        }
         self.failure = Some(Failure::new(error.class(), error.to_string()).with_code(error.code().map(str::to_owned)));
         match error.effect() {
             Effect::None => Answer::NotDone { again },
@@ -369,14 +368,16 @@ impl PkcsTask {
     {
         // Within the block, since an adapter may panic before it gives its future.
         let call = AssertUnwindSafe(async move { call().await }).catch_unwind();
-        match context.within(self.config.ca_timeout, call).await {
+        let answer = match context.within(self.config.ca_timeout, call).await {
             Some(Ok(answer)) => answer,
             Some(Err(_)) => {
                 job.emit(context, EventId::PanicContained, |event| event.with_ca(Some(self.request.ca.clone())).with_detail("where", "ca"));
                 Err(PortError::transient("the CA's adapter panicked; the panic was contained"))
             }
             None => Err(PortError::transient("the CA did not answer in time")),
-        }
+        };
+        self.visitor.settle(&answer, self.config.cool_down);
+        answer
     }
 
     fn deadline(&self, now: Timestamp, job: &Job) -> Timestamp {
@@ -459,7 +460,7 @@ impl PkcsTask {
             }
             Ok(IssueAnswer::Pending { poll_id, after }) => self.judge(Answer::Pending { poll_id, after }, Retry::Later, now),
             Err(error) => {
-                let answer = self.note_error(&error, now);
+                let answer = self.note_error(&error);
                 if matches!(answer, Answer::Lost { .. }) {
                     self.tell_lost(context, job, "It is not known whether the CA issued.", Some(&error));
                 }
@@ -488,7 +489,7 @@ impl PkcsTask {
             Ok(FindAnswer::CannotTell) => self.judge(Answer::CannotTell, Retry::Later, now),
             Err(error) if error.kind() == PortErrorKind::Unsupported => self.judge(Answer::CannotTell, Retry::Later, now),
             Err(error) => {
-                let answer = self.note_error(&error, now);
+                let answer = self.note_error(&error);
                 self.judge(answer, error.retry(), now)
             }
         }
@@ -533,14 +534,16 @@ impl PkcsTask {
                 let text = format!("the CA's certificate was refused by the post-issue check: {mismatch}");
                 self.failure =
                     Some(Failure::new(ErrorClass::Policy, crate::event::printable(&text)).with_code(Some("post-issue".to_owned())));
-                // Where another worker may have asked, a certificate for another key is that worker's, who may have delivered it.
-                let others = job.find_first && matches!(&mismatch, PostIssueError::Mismatch { kind: Mismatch::PublicKey, .. });
+                // A certificate for another key may be in use: where another worker may have asked, it is that worker's, who may have
+                // delivered it, and one that names somebody else was not made for this request, but answered to it.
+                let for_another_key = matches!(&mismatch, PostIssueError::Mismatch { kind: Mismatch::PublicKey, .. });
+                let others = for_another_key && (job.find_first || names_somebody_else(&issued, &made, &context.limits));
                 let revoke =
                     !others && Certificate::from_der(&issued.certificate, &context.limits).is_ok_and(|leaf| leaf.serial().is_some());
                 self.tell(Answer::Mismatch { revoke }, now);
                 self.is_others = others;
                 if others {
-                    self.tell_revocation(context, job, "not asked for: it may have been delivered by whoever asked before");
+                    self.tell_revocation(context, job, "not asked for: it is for another key, and may be in use by whoever asked for it");
                 } else if !revoke {
                     self.tell_revocation(context, job, "not possible: the certificate or its serial number cannot be read");
                 }
@@ -550,11 +553,12 @@ impl PkcsTask {
     }
 
     /// The CA's chain, asked for once and kept; `fresh` says that it was asked for just now.
-    async fn ca_chain(&self, context: &Context, job: &Job, fresh: &mut bool) -> Result<Arc<[CertificateDer<'static>]>, Step> {
+    async fn ca_chain(&mut self, context: &Context, job: &Job, fresh: &mut bool) -> Result<Arc<[CertificateDer<'static>]>, Step> {
         if let Some(chain) = self.authority.shared.chain() {
             return Ok(chain);
         }
         *fresh = true;
+        self.visitor.enter(context, job, &self.request.ca)?;
         match self.call(context, job, || self.ca.chain()).await {
             Ok(chain) => {
                 let chain: Arc<[_]> = chain.into();
@@ -654,6 +658,14 @@ impl PkcsTask {
             }
             event
         });
+    }
+}
+
+/// Whether a certificate has another subject than the one that was asked for.
+fn names_somebody_else(issued: &Issued, made: &Made, limits: &Limits) -> bool {
+    match (Certificate::from_der(&issued.certificate, limits), Name::from_der(&made.plan.subject)) {
+        (Ok(leaf), Ok(planned)) => !leaf.subject().matches(&planned),
+        _ => false,
     }
 }
 

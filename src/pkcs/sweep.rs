@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::config::PkcsConfig;
 use super::kept::Suspect;
+use crate::flow::ca_gate::Entry;
 use crate::flow::record::RecordReader;
 use crate::flow::{Context, Swept};
 use crate::message::certificate::Certificate;
@@ -15,6 +16,10 @@ pub(super) async fn sweep(config: &PkcsConfig, context: &Context, suspicion: &Re
     let Some(suspect) = Suspect::read(suspicion) else { return Swept::CannotTell };
     let Some(ca) = config.authorities.get(&suspect.ca).and_then(|authority| authority.ca.as_ref()) else {
         return Swept::NotNow(format!("the CA {} is not configured in this connector", suspect.ca));
+    };
+    // Its permit lasts for the whole look.
+    let Entry::Go(_permit) = context.gates.of(&suspect.ca).ask(context, false) else {
+        return Swept::NotNow(format!("the CA {} is left alone at present", suspect.ca));
     };
     let deadline = || context.runtime.now().saturating_add(config.ca_timeout);
     let request = FindRequest::new(suspect.key, &suspect.csr, &suspect.public_key, &suspect.plan, deadline());

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::sync::atomic::AtomicI64;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use rustls_pki_types::CertificateDer;
@@ -16,6 +17,7 @@ use super::registration::{self, RegistrationAuthoritySource};
 use super::service::{Inner, Service};
 use super::wire::Form;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, SlotName};
+use crate::flow::ca_gate::{CONCURRENCY, CaLimits, Gates};
 use crate::flow::seal::{Sealer, key_finding};
 use crate::flow::{Context, Finding, module_findings};
 use crate::ids::{CaName, InstanceId, TemplateName, TenantId};
@@ -57,6 +59,7 @@ pub struct ServiceBuilder {
     sink: Option<Arc<dyn EventSink>>,
     policy: Option<IssuancePolicy>,
     template: Option<TemplateName>,
+    ca_limits: CaLimits,
     validity: Duration,
     notification: NotificationPolicy,
     renewal: RenewalPolicy,
@@ -103,6 +106,7 @@ impl ServiceBuilder {
             sink: None,
             policy: None,
             template: None,
+            ca_limits: CaLimits::default(),
             validity: Duration::from_secs(365 * 86_400),
             notification: NotificationPolicy::default(),
             renewal: RenewalPolicy::default(),
@@ -225,6 +229,14 @@ impl ServiceBuilder {
         self
     }
 
+    /// Sets how the calls of the CA are limited: its nominal rate, when it is left alone, and how many calls may be repeats. A connector
+    /// that asks the same CA has limits of its own.
+    #[must_use]
+    pub fn ca_limits(mut self, limits: CaLimits) -> Self {
+        self.ca_limits = limits;
+        self
+    }
+
     /// Sets bounds for reading messages.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -287,6 +299,7 @@ impl ServiceBuilder {
                 runtime: runtime.clone(),
                 sink: sink.clone(),
                 limits: Limits { input_bytes: self.admission.max_message.min(self.limits.input_bytes), ..self.limits.clone() },
+                gates: Arc::new(Gates::new(CONCURRENCY, BTreeMap::from([(self.ca_name.clone(), self.ca_limits)]))),
             }),
             _ => None,
         };
@@ -382,7 +395,7 @@ impl ServiceBuilder {
     }
 
     fn findings(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
+        let mut findings = self.ca_limits.findings(&self.ca_name);
         let mut check = |wrong: bool, setting: &str, problem: &str, remedy: &str| {
             if wrong {
                 findings.push(Finding::new(format!("scep.{setting}"), problem, remedy));

@@ -258,11 +258,11 @@ impl Inner {
     async fn ask_about_pending(&self, row: &Row, record: &Record, subject: &Subject) -> Left {
         let poll_id = record.pending.as_ref().map_or("", |pending| &pending.poll_id);
         let Ok(key) = record::run_key(&self.context.provider, row.key.key, row.created) else { return Left::CaIsAway };
-        let Ok(ca) = self.ca_of(record) else {
+        let Ok(authority) = self.authority_of(record) else {
             return Left::Unknown("The CA that holds the request is none of the service's; deny it there.");
         };
         let request = StatusRequest::new(key, poll_id, self.soon());
-        match self.within(self.soon(), subject, ca.status(request)).await {
+        match self.ask(self.soon(), subject, &authority.issuer, false, authority.issuer.ca.status(request)).await {
             Ok(IssueAnswer::Issued(issued)) => Left::Certificate(Box::new(with_certificate(record, *issued))),
             Ok(IssueAnswer::Pending { .. }) => Left::Unknown("The CA still holds the request; deny it there."),
             Err(error) if is_denial(&error) => Left::Nothing,
@@ -274,14 +274,14 @@ impl Inner {
         let unknown = Left::Unknown("The CA cannot say whether it issued; look for a certificate that nobody has.");
         let Ok(csr) = Csr::from_der(record.csr.secret_bytes(), &self.context.limits) else { return unknown };
         let Ok(key) = record::run_key(&self.context.provider, row.key.key, row.created) else { return Left::CaIsAway };
-        let Ok(asked) = self.ca_of(record) else { return unknown };
+        let Ok(asked) = self.authority_of(record) else { return unknown };
         // The plan is not stored; key and CSR say what is looked for.
         let ca = record.ca.clone().unwrap_or_else(|| self.authorities().current.issuer.name.clone());
         let mut plan = CertificatePlan::new(ca, csr.subject().as_der().to_vec(), KeyAlgorithm::Rsa2048, row.created);
         plan.subject_alt_names = csr.subject_alt_names().to_vec();
         let der = rustls_pki_types::CertificateSigningRequestDer::from(record.csr.secret_bytes());
         let request = FindRequest::new(key, &der, csr.spki(), &plan, self.soon());
-        match self.within(self.soon(), subject, asked.find(request)).await {
+        match self.ask(self.soon(), subject, &asked.issuer, false, asked.issuer.ca.find(request)).await {
             // In use, and found by its key.
             Ok(FindAnswer::Found(issued)) if record.renews(&issued.certificate) => Left::Nothing,
             Ok(FindAnswer::Found(issued)) => Left::Certificate(Box::new(with_certificate(record, *issued))),

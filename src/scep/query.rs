@@ -116,7 +116,7 @@ impl Inner {
         if asked.is_none() {
             return no_such_certificate();
         }
-        match self.within(deadline, subject, authority.issuer.ca.crl()).await {
+        match self.ask(deadline, subject, &authority.issuer, false, authority.issuer.ca.crl()).await {
             Ok(crl) => Outcome::Told(Content::Crl(crl.as_ref().to_vec())),
             Err(error) => self.no_answer(&error),
         }
@@ -133,7 +133,8 @@ impl Inner {
     ) -> Outcome {
         // The CA is asked in any case, for a number that nobody has if need be: its time must not tell whether the envelope could be read.
         let Some(serial) = asked.map(|asked| asked.serial).or_else(|| self.any_serial()) else { return no_such_certificate() };
-        let found = self.within(deadline, subject, authority.issuer.ca.lookup(LookupRequest::new(&serial, deadline))).await;
+        let call = authority.issuer.ca.lookup(LookupRequest::new(&serial, deadline));
+        let found = self.ask(deadline, subject, &authority.issuer, false, call).await;
         let known = match found {
             Ok(LookupAnswer::Found(known)) => known,
             Ok(_) => return no_such_certificate(),
