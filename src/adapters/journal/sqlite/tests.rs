@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::adapters::StdRuntime;
+use crate::adapters::journal::codes;
 use crate::ids::IdempotencyKey;
 use crate::ports::{PortErrorKind, RowKind, RowState, SealedBlob};
 use crate::terms::Flow;
