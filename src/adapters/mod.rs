@@ -24,6 +24,8 @@ mod memory;
 mod runtime;
 #[cfg(feature = "scep-http")]
 mod scep_http;
+#[cfg(feature = "_tls")]
+mod tls;
 #[cfg(feature = "tracing")]
 mod tracing;
 
@@ -33,6 +35,8 @@ pub use self::tracing::TracingSink;
 pub use challenge::{CallbackValidator, DangerousStaticChallenge, EmptyChallenge, NoNotification};
 #[cfg(feature = "event-log")]
 pub use event_log::JsonLinesSink;
+#[cfg(feature = "postgres")]
+pub use journal::{PostgresJournal, PostgresJournalOptions, PostgresOpenError, PostgresOpenErrorKind};
 #[cfg(feature = "sqlite")]
 pub use journal::{JournalOpenError, JournalOpenErrorKind, PowerCut, SqliteJournal, SqliteJournalOptions};
 pub use local_ca::{LedgerEntry, LocalCa, LocalCaError, LocalCaFault, LocalCaFaults, Repeats};
@@ -44,3 +48,5 @@ pub use runtime::{Stalled, StdRuntime, VirtualRuntime};
 pub use scep_http::{
     ForwardingHeader, IpPrefix, IpPrefixError, PeerAddr, RateLimit, ScepHttp, ScepHttpBody, ScepHttpRefusals, ScepTask, TrustedProxies,
 };
+#[cfg(feature = "_tls")]
+pub use tls::TrustAnchors;
