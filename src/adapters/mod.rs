@@ -35,10 +35,10 @@ pub use self::tracing::TracingSink;
 pub use challenge::{CallbackValidator, DangerousStaticChallenge, EmptyChallenge, NoNotification};
 #[cfg(feature = "event-log")]
 pub use event_log::JsonLinesSink;
-#[cfg(feature = "postgres")]
-pub use journal::{PostgresJournal, PostgresJournalOptions, PostgresOpenError, PostgresOpenErrorKind};
 #[cfg(feature = "sqlite")]
 pub use journal::{JournalOpenError, JournalOpenErrorKind, PowerCut, SqliteJournal, SqliteJournalOptions};
+#[cfg(feature = "postgres")]
+pub use journal::{PostgresJournal, PostgresJournalOptions, PostgresOpenError, PostgresOpenErrorKind};
 pub use local_ca::{LedgerEntry, LocalCa, LocalCaError, LocalCaFault, LocalCaFaults, Repeats};
 pub use memory::{InMemoryQueue, InMemoryRegistrationAuthorities, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
 #[cfg(feature = "tokio")]

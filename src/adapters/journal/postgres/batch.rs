@@ -1,6 +1,7 @@
 //! Commits that wait while another one is on its way are stored together, at the cost of one.
 
 use std::collections::{HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
@@ -105,10 +106,8 @@ async fn store(mut batch: Vec<Call>, pool: &Pool, place: &str) {
         let parts = parts(&call.changes);
         if parts.len() != 1 {
             let answer = in_parts(parts, pool, place).await;
-            for call in batch {
-                // Who asked may have gone.
-                let _ = call.caller.send(answer);
-                return;
+            if let Some(call) = batch.pop() {
+                tell(call.caller, answer);
             }
             return;
         }
@@ -123,8 +122,13 @@ async fn store(mut batch: Vec<Call>, pool: &Pool, place: &str) {
             Ok(answers) => Ok(answers.by_ref().take(call.changes.len()).collect()),
             Err(fault) => Err(fault.port_error(place)),
         };
-        let _ = call.caller.send(answer);
+        tell(call.caller, answer);
     }
+}
+
+/// The caller may have gone; its waker is foreign code, whose panic is not the end of this work.
+fn tell(caller: oneshot::Sender<Answer>, answer: Answer) {
+    let _ = catch_unwind(AssertUnwindSafe(|| caller.send(answer)));
 }
 
 /// Changes in the parts that one transaction takes: different rows each, and not too many.

@@ -130,8 +130,7 @@ pub(super) async fn renew(link: &Link, request: &RenewRequest) -> Result<Vec<Row
     }
     let (kinds, keys) = parts(request.rows.iter().map(|(key, _)| *key));
     let epochs: Vec<i64> = request.rows.iter().map(|(_, epoch)| epoch.cast_signed()).collect();
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-        [&kinds, &keys, &epochs, &request.owner.as_str(), &micros(request.lease)];
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&kinds, &keys, &epochs, &request.owner.as_str(), &micros(request.lease)];
     let rows = link.query(&link.statements.renew, &values).await?;
     rows.iter().map(|found| row::key(found, 0, 1)).collect()
 }

@@ -177,7 +177,8 @@ fn parse(options: &PostgresJournalOptions) -> Result<Config, K> {
     };
     let text = options.url.secret_str().ok_or_else(wrong)?;
     // What other programs call a verified connection: here every encrypted one is.
-    let text = zeroize::Zeroizing::new(text.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require"));
+    let text =
+        zeroize::Zeroizing::new(text.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require"));
     text.parse().map_err(|_| wrong())
 }
 

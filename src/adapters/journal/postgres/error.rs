@@ -1,7 +1,6 @@
 //! What goes wrong with the server, said in terms of what to do about it. The server's own text is not passed on: it may quote values.
 
 use core::fmt;
-use std::error::Error as _;
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
@@ -154,7 +153,7 @@ impl Fault {
                 (class, Effect::None, None, kind.to_string())
             }
             Self::TimedOut => (PortErrorKind::Transient, Effect::Unknown, None, "the server did not answer in time".to_owned()),
-            Self::Row(what) => (PortErrorKind::Misconfigured, Effect::None, None, what.clone()),
+            Self::Row(what) => (PortErrorKind::Misconfigured, Effect::Unknown, None, what.clone()),
             Self::Sql(error) => match error.as_db_error() {
                 None => {
                     // What cannot be turned into parameters was never sent; this says no more than that it was not answered.

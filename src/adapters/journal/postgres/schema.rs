@@ -127,9 +127,7 @@ async fn climb(client: &impl GenericClient, names: &Names, ladder: &[&str]) -> R
         if there.is_empty() {
             client.batch_execute(&names.fill("CREATE SCHEMA {schema}")).await?;
         }
-        client
-            .batch_execute(&names.fill("CREATE TABLE {schema}.journal_version (format text NOT NULL, version bigint NOT NULL)"))
-            .await?;
+        client.batch_execute(&names.fill("CREATE TABLE {schema}.journal_version (format text NOT NULL, version bigint NOT NULL)")).await?;
         client.execute(&names.fill("INSERT INTO {schema}.journal_version VALUES ($1, 0)"), &[&FORMAT]).await?;
     }
     for step in missing {

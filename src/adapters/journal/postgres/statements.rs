@@ -26,8 +26,11 @@ const BY_KEY: &str = concat!(
       JOIN {schema}.entry e ON e.kind = i.kind AND e.key = i.key ORDER BY i.n"
 );
 
-const OPEN: &str =
-    concat!("SELECT ", columns!(), " FROM {schema}.entry e WHERE e.ended IS NULL AND e.kind = $1 ORDER BY e.created, e.key LIMIT $2::bigint");
+const OPEN: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM {schema}.entry e WHERE e.ended IS NULL AND e.kind = $1 ORDER BY e.created, e.key LIMIT $2::bigint"
+);
 
 /// First the rows that are there are locked, in order; then they are changed where version and epoch are those expected; last the new ones
 /// are added, in order.
@@ -121,7 +124,8 @@ const PRUNE: &str = "WITH old AS MATERIALIZED (
     ), gone AS (DELETE FROM {schema}.entry e USING old o WHERE e.kind = o.kind AND e.key = o.key RETURNING 1)
     SELECT count(*) FROM gone";
 
-const STATS: &str = "SELECT (SELECT count(*) FROM {schema}.entry WHERE ended IS NULL), (SELECT count(*) FROM {schema}.entry WHERE ended IS NOT NULL),
+const STATS: &str =
+    "SELECT (SELECT count(*) FROM {schema}.entry WHERE ended IS NULL), (SELECT count(*) FROM {schema}.entry WHERE ended IS NOT NULL),
     (SELECT min(o.oldest) FROM unnest($1::bigint[]) AS k(kind),
         LATERAL (SELECT min(e.created) AS oldest FROM {schema}.entry e WHERE e.ended IS NULL AND e.kind = k.kind) o)";
 

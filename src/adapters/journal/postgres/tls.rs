@@ -30,15 +30,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for T
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, domain: &str) -> io::Result<Connect> {
-        let name = ServerName::try_from(domain.to_owned());
-        let name = name.map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the host is no name for which a certificate can be made"))?;
+        // Asked for Unix sockets too, which have no name and no TLS.
+        let name = ServerName::try_from(domain.to_owned()).ok();
         Ok(Connect { connector: TlsConnector::from(Arc::clone(&self.0)), name })
     }
 }
 
 pub(super) struct Connect {
     connector: TlsConnector,
-    name: ServerName<'static>,
+    name: Option<ServerName<'static>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Connect {
@@ -47,7 +47,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Conne
     type Future = Pin<Box<dyn Future<Output = io::Result<Stream<S>>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        Box::pin(async move { Ok(Stream(Box::new(self.connector.connect(self.name, stream).await?))) })
+        Box::pin(async move {
+            let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "the host is no name for which a certificate can be made");
+            let name = self.name.ok_or_else(no_name)?;
+            Ok(Stream(Box::new(self.connector.connect(name, stream).await?)))
+        })
     }
 }
 
