@@ -582,3 +582,67 @@ fn commits_per_second_of_64_callers() {
         measure("postgres", Arc::new(PostgresJournal::open(server.url("postgres").as_str()).unwrap()));
     }
 }
+
+/// `cargo test --release --all-features --test journal_postgres -- --ignored --nocapture a_million_rows`
+#[test]
+#[ignore = "a measurement"]
+fn a_million_rows_that_wait_are_no_burden_of_a_claim() {
+    fn measure(name: &str, opened: Duration, journal: &dyn Journal) {
+        println!("{name}: opened in {opened:?}");
+        let routes = |names: &[&str]| Some(names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>());
+        for (what, routes, own) in [
+            ("any route", None, false),
+            ("one route", routes(&["ca 1"]), false),
+            ("a route without rows", routes(&["none"]), false),
+            ("three routes, own", routes(&["ca 0", "ca 1", "ca 2"]), true),
+            ("own without others", routes(&["none"]), true),
+        ] {
+            let mut request = ClaimRequest::new(RowKind::Request, Flow::Pkcs, "a".parse().unwrap(), 50, Timestamp::system_now(), LEASE);
+            (request.routes, request.own) = (routes, own);
+            let started = Instant::now();
+            let rows = runtime().block_on(journal.claim(request)).unwrap().len();
+            println!("{name}: claim of 50, {what}: {rows} rows in {:?}", started.elapsed());
+        }
+        let started = Instant::now();
+        let stats = runtime().block_on(journal.stats()).unwrap();
+        println!("{name}: stats ({} open) in {:?}", stats.open, started.elapsed());
+        let started = Instant::now();
+        let open = runtime().block_on(journal.load(LoadRequest::Open { kind: RowKind::Request, max: 50 })).unwrap().len();
+        println!("{name}: the {open} oldest open rows in {:?}", started.elapsed());
+        let started = Instant::now();
+        runtime().block_on(journal.commit(vec![Change::new(row(1, 2_000))])).unwrap();
+        println!("{name}: a commit in {:?}", started.elapsed());
+    }
+    #[cfg(feature = "sqlite")]
+    {
+        use intune_connector::adapters::SqliteJournal;
+        let folder = support::scratch();
+        let path = folder.path().join("journal.db");
+        drop(SqliteJournal::open(&path).unwrap());
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection
+            .execute_batch(
+                "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000)
+                 INSERT INTO entry (kind, key, flow, route, state, open, version, lease_epoch, lease_until, attempt, delivery, due, available,
+                     created, updated, blob)
+                 SELECT 1, randomblob(32), 1, 'ca ' || n % 3, 1, 1, 1, 0, 0, 0, 1, n, n, n, n, randomblob(1000) FROM n",
+            )
+            .unwrap();
+        drop(connection);
+        let started = Instant::now();
+        let journal = SqliteJournal::open(&path).unwrap();
+        measure("sqlite", started.elapsed(), &journal);
+    }
+    let Some(server) = Server::start() else { return };
+    drop(PostgresJournal::open(server.url("postgres").as_str()).unwrap());
+    server.sql(
+        "postgres",
+        "INSERT INTO intune_connector.entry (kind, key, flow, route, state, version, lease_epoch, lease_until, attempt, delivery, due, created,
+             updated, blob)
+         SELECT 1, decode(md5(n::text) || md5((n + 1)::text), 'hex'), 1, 'ca ' || n % 3, 1, 1, 0, 0, 0, 1, n, n, n,
+             decode(repeat(md5(n::text), 60), 'hex') FROM generate_series(1, 1000000) n",
+    );
+    let started = Instant::now();
+    let journal = PostgresJournal::open(server.url("postgres").as_str()).unwrap();
+    measure("postgres", started.elapsed(), &journal);
+}

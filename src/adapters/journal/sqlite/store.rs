@@ -52,6 +52,25 @@ macro_rules! columns {
 /// Where `available` stands among them.
 const COLUMN_AVAILABLE: usize = 16;
 
+pub(super) const CLAIMABLE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM entry INDEXED BY entry_claim WHERE open = 1 AND kind = ?1 AND flow = ?2 AND route IS ?5 AND available <= ?3
+               ORDER BY available LIMIT ?4"
+);
+
+pub(super) const CLAIMABLE_OWN: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM entry INDEXED BY entry_owner WHERE open = 1 AND owner = ?4 AND kind = ?1 AND flow = ?2 AND due <= ?3 AND available > ?3
+               ORDER BY due"
+);
+
+/// The first route after another one: a seek for each, however many rows there are.
+pub(super) const NEXT_ROUTE: &str =
+    "SELECT route FROM entry INDEXED BY entry_claim WHERE open = 1 AND kind = ?1 AND flow = ?2 AND route > ?3
+                 ORDER BY route LIMIT 1";
+
 /// The statements on one connection.
 pub(super) struct Store<'c> {
     path: &'c Path,
@@ -95,18 +114,6 @@ impl<'c> Store<'c> {
         let by_key = concat!("SELECT ", columns!(), " FROM entry WHERE kind = ?1 AND key = ?2");
         let open_rows =
             concat!("SELECT ", columns!(), " FROM entry INDEXED BY entry_open WHERE open = 1 AND kind = ?1 ORDER BY created, id LIMIT ?2");
-        let claimable = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM entry INDEXED BY entry_claim WHERE open = 1 AND kind = ?1 AND flow = ?2 AND route IS ?5 AND available <= ?3
-               ORDER BY available LIMIT ?4"
-        );
-        let claimable_own = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM entry INDEXED BY entry_owner WHERE open = 1 AND owner = ?4 AND kind = ?1 AND flow = ?2 AND due <= ?3 AND available > ?3
-               ORDER BY due"
-        );
         Ok(Self {
             path,
             begin: connection.prepare("BEGIN IMMEDIATE")?,
@@ -134,13 +141,9 @@ impl<'c> Store<'c> {
                 "UPDATE entry SET state = ?2, version = ?3, lease_until = ?4, attempt = ?5, delivery = ?6, updated = ?7, blob = ?8,
                  available = ?9 WHERE id = ?1",
             )?,
-            // The first route after another one, absent first: a seek for each, however many rows there are.
-            routes: connection.prepare(
-                "SELECT route FROM entry INDEXED BY entry_claim WHERE open = 1 AND kind = ?1 AND flow = ?2 AND route > ?3
-                 ORDER BY route LIMIT 1",
-            )?,
-            claimable: connection.prepare(claimable)?,
-            claimable_own: connection.prepare(claimable_own)?,
+            routes: connection.prepare(NEXT_ROUTE)?,
+            claimable: connection.prepare(CLAIMABLE)?,
+            claimable_own: connection.prepare(CLAIMABLE_OWN)?,
             claim: connection.prepare(
                 "UPDATE entry SET version = ?2, lease_epoch = ?3, owner = ?4, lease_until = ?5, available = ?6, updated = ?7 WHERE id = ?1",
             )?,
