@@ -625,7 +625,7 @@ fn a_million_rows_that_wait_are_no_burden_of_a_claim() {
                 "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000)
                  INSERT INTO entry (kind, key, flow, route, state, open, version, lease_epoch, lease_until, attempt, delivery, due, available,
                      created, updated, blob)
-                 SELECT 1, randomblob(32), 1, 'ca ' || n % 3, 1, 1, 1, 0, 0, 0, 1, n, n, n, n, randomblob(1000) FROM n",
+                 SELECT 1, randomblob(32), 1, 'ca ' || (n % 3), 1, 1, 1, 0, 0, 0, 1, n, n, n, n, randomblob(1000) FROM n",
             )
             .unwrap();
         drop(connection);
@@ -639,7 +639,7 @@ fn a_million_rows_that_wait_are_no_burden_of_a_claim() {
         "postgres",
         "INSERT INTO intune_connector.entry (kind, key, flow, route, state, version, lease_epoch, lease_until, attempt, delivery, due, created,
              updated, blob)
-         SELECT 1, decode(md5(n::text) || md5((n + 1)::text), 'hex'), 1, 'ca ' || n % 3, 1, 1, 0, 0, 0, 1, n, n, n,
+         SELECT 1, decode(md5(n::text) || md5((n + 1)::text), 'hex'), 1, 'ca ' || (n % 3), 1, 1, 0, 0, 0, 1, n, n, n,
              decode(repeat(md5(n::text), 60), 'hex') FROM generate_series(1, 1000000) n",
     );
     let started = Instant::now();
