@@ -30,6 +30,9 @@ use crate::retry::Retry;
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
+/// How long parked requests are kept for an operator.
+const KEEP_PARKED: Duration = Duration::from_secs(90 * 86_400);
+
 /// What the user set beside the flows.
 #[derive(Debug, Clone)]
 pub(super) struct Options {
@@ -454,8 +457,9 @@ impl Inner {
     /// Forgets rows past their retention, a bounded number at a time.
     pub(super) async fn prune(&self) {
         let before = self.now().saturating_sub(self.options.retention);
+        let parked = self.now().saturating_sub(self.options.retention.max(KEEP_PARKED));
         for _ in 0..16 {
-            let call = async { self.journal.prune(PruneRequest::new(before, 1_000)).await };
+            let call = async { self.journal.prune(PruneRequest::new(before, 1_000).with_parked_before(parked)).await };
             match self.guarded("Journal::prune", None, self.options.journal_timeout, call).await {
                 Ok(1_000..) => {}
                 Ok(_) => return,

@@ -223,6 +223,13 @@ impl Inner {
         });
     }
 
+    /// An entry as it is when an operator has settled it; `None` when it does not open.
+    pub(super) fn closed_orphan(&self, mut row: Row) -> Option<Row> {
+        let entry = self.open_orphan(&row)?;
+        (row.state, row.owner, row.updated) = (RowState::Acknowledged, None, self.now());
+        self.seal_orphan(row, &entry)
+    }
+
     /// A row whose seal does not hold is never served: it is put aside, and told of once a day.
     pub(super) async fn refuse_row(&self, row: &Row, flow: Flow) {
         let number = self.control.next_number();

@@ -187,7 +187,7 @@ pub(super) async fn put_back(inner: &Inner, mut active: Active) -> Option<Active
     if inner.give_back(&mut active.held, due).await { None } else { Some(active) }
 }
 
-async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>) -> Worked {
+pub(super) async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>) -> Worked {
     let Active { mut held, mut task, .. } = active;
     let outcome = match result {
         Ok(outcome) => outcome,

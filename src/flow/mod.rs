@@ -287,6 +287,10 @@ pub(crate) trait Worker: Debug + Send + Sync {
 pub(crate) struct Resumed<'a> {
     /// What its task kept.
     pub(crate) task: &'a crate::secret::SecretBytes,
+    /// What the CA knows the request by.
+    pub(crate) key: IdempotencyKey,
+    /// As in [`Job`].
+    pub(crate) find_first: bool,
 }
 
 /// A configured flow, as the connector's builder takes it. Every flow's config converts into one.

@@ -185,6 +185,13 @@ pub enum LoadRequest {
         /// The most rows.
         max: usize,
     },
+    /// Parked rows of a kind, oldest first, at most so many.
+    Parked {
+        /// The kind.
+        kind: RowKind,
+        /// The most rows.
+        max: usize,
+    },
 }
 
 /// One compare-and-set: the row as it shall be. It is stored when the stored version and lease epoch equal the given ones
@@ -296,6 +303,8 @@ impl RenewRequest {
 pub struct PruneRequest {
     /// Rows last changed before this are forgotten.
     pub before: Timestamp,
+    /// Parked rows, which wait for an operator, are kept until they were last changed before this. As `before` unless set.
+    pub parked_before: Timestamp,
     /// The most rows in one call.
     pub max: usize,
 }
@@ -304,7 +313,20 @@ impl PruneRequest {
     /// A request from its parts.
     #[must_use]
     pub fn new(before: Timestamp, max: usize) -> Self {
-        Self { before, max }
+        Self { before, parked_before: before, max }
+    }
+
+    /// Sets before when parked rows must have been changed to be forgotten.
+    #[must_use]
+    pub fn with_parked_before(mut self, before: Timestamp) -> Self {
+        self.parked_before = before;
+        self
+    }
+
+    /// Whether a final row of that state and last change is to be forgotten.
+    #[must_use]
+    pub fn forgets(&self, state: RowState, updated: Timestamp) -> bool {
+        updated < self.before && (state != RowState::Parked || updated < self.parked_before)
     }
 }
 

@@ -32,6 +32,9 @@ const OPEN: &str = concat!(
     " FROM {schema}.entry e WHERE e.ended IS NULL AND e.kind = $1 ORDER BY e.created, e.key LIMIT $2::bigint"
 );
 
+const PARKED: &str =
+    concat!("SELECT ", columns!(), " FROM {schema}.entry e WHERE e.state = 9 AND e.kind = $1 ORDER BY e.created, e.key LIMIT $2::bigint");
+
 /// First the rows that are there are locked, in order; then they are changed where version and epoch are those expected; last the new ones
 /// are added, in order.
 const COMMIT: &str = concat!(
@@ -119,7 +122,8 @@ const RENEW: &str = concat!(
 );
 
 const PRUNE: &str = "WITH old AS MATERIALIZED (
-        SELECT e.kind, e.key FROM {schema}.entry e WHERE e.ended IS NOT NULL AND e.ended < $1 ORDER BY e.ended LIMIT $2::bigint
+        SELECT e.kind, e.key FROM {schema}.entry e WHERE e.ended IS NOT NULL AND e.ended < $1
+            AND (e.state <> 9 OR e.ended < $3) ORDER BY e.ended LIMIT $2::bigint
         FOR UPDATE OF e SKIP LOCKED
     ), gone AS (DELETE FROM {schema}.entry e USING old o WHERE e.kind = o.kind AND e.key = o.key RETURNING 1)
     SELECT count(*) FROM gone";
@@ -133,6 +137,7 @@ const STATS: &str =
 pub(super) struct Statements {
     pub(super) by_key: Statement,
     pub(super) open: Statement,
+    pub(super) parked: Statement,
     pub(super) commit: Statement,
     pub(super) claim_routes: Statement,
     pub(super) claim_any: Statement,
@@ -147,7 +152,8 @@ impl Statements {
         let prepare = async |sql: &str| client.prepare(&names.fill(sql)).await;
         let (by_key, open, commit, claim_routes) =
             try_join4(prepare(BY_KEY), prepare(OPEN), prepare(COMMIT), prepare(CLAIM_ROUTES)).await?;
+        let parked = prepare(PARKED).await?;
         let (claim_any, renew, prune, stats) = try_join4(prepare(CLAIM_ANY), prepare(RENEW), prepare(PRUNE), prepare(STATS)).await?;
-        Ok(Self { by_key, open, commit, claim_routes, claim_any, renew, prune, stats })
+        Ok(Self { by_key, open, parked, commit, claim_routes, claim_any, renew, prune, stats })
     }
 }
