@@ -99,7 +99,7 @@ fn each_request_ends_once_whatever_happens() {
     let shown: Vec<String> = totals
         .failed
         .iter()
-        .take(10)
+        .take(40)
         .map(|(seed, wrong)| {
             let replay = format!("INTUNE_CONNECTOR_SEED={seed} cargo test --all-features --test simulation -- --nocapture");
             format!("seed {seed}:\n  {}\n  replay: {replay}", wrong.join("\n  "))

@@ -116,7 +116,7 @@ impl Ca {
             intune_connector::terms::KeyAlgorithm::EcP256,
             self.runtime.now().saturating_add(90 * DAY),
         );
-        let spki = SHARED.device.signing.public_key().to_vec();
+        let spki = SHARED.ca_key.public_key().to_vec();
         self.make(&mut state, None, &spki, &plan, false, Duration::ZERO);
         state.entries.last().unwrap().serial.clone()
     }

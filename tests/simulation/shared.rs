@@ -1,32 +1,34 @@
-//! What all worlds of this process share since it is slow to make: keys, certificates, stored payloads. None of it differs in what it does.
+//! What all worlds share: keys, certificates, stored payloads. It is the same in each process, since idempotency keys, and with them the order of
+//! rows, follow from it. The certificates are made once; the private keys of the RSA ones are gone.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use intune_connector::crypto::{
-    ContentCipherAlgorithm, CryptoError, CryptoProvider, DecryptionKey, DigestAlgorithm, KeyTransportAlgorithm, Pbkdf2, SigningKey, sign_now,
-    unwrap_now,
+    ContentCipherAlgorithm, CryptoError, CryptoProvider, DecryptionKey, DigestAlgorithm, KeyTransport, KeyTransportAlgorithm, Pbkdf2,
+    SigningKey, UnwrapError, UnwrapRequest, unwrap_now,
 };
-use intune_connector::ids::SerialNumber;
-use intune_connector::import::{GeneratedImportKey, generate_import_key};
 use intune_connector::limits::Limits;
-use intune_connector::message::certificate::{Certificate, CertificateBuilder};
+use intune_connector::message::certificate::Certificate;
 use intune_connector::message::enveloped::{EnvelopeBuilder, Opening};
-use intune_connector::message::name::Name;
 use intune_connector::message::pfx::PfxBuilder;
 use intune_connector::message::reencrypt::{LegacyPadding, encrypt_password};
-use intune_connector::secret::{Password, SecretBytes};
-use intune_connector::terms::{KeyAlgorithm, KeyUsage, PaddingScheme, PfxProfile};
+use intune_connector::secret::{Password, PrivateKeyPkcs8, SecretBytes};
+use intune_connector::terms::{PaddingScheme, PfxProfile};
 use intune_connector::time::Timestamp;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+
+use crate::random::Seeded;
 
 pub const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub const DAY: Duration = Duration::from_secs(86_400);
 pub const PAYLOAD: &[u8] = b"a stored PKCS payload";
 pub const IMPORT_PASSWORD: &str = "import-me";
 
-/// A key with a certificate of the CA.
+/// Who can decrypt.
 pub struct Certified {
-    pub signing: Arc<dyn SigningKey>,
     pub decryption: Arc<dyn DecryptionKey>,
     pub certificate: Certificate,
 }
@@ -40,7 +42,6 @@ pub struct Shared {
     /// For whom stored payloads are.
     pub stored: Certified,
     pub payload: Vec<u8>,
-    pub import_key: GeneratedImportKey,
     pub encrypted_password: Vec<u8>,
     pub pfx: Vec<u8>,
 }
@@ -57,49 +58,85 @@ impl Pbkdf2 for OneRound {
     }
 }
 
+/// Nor what RSA decryption costs: the secret, behind the digest of the key that alone opens it, in 256 bytes.
+#[derive(Debug)]
+struct Box256(CryptoProvider);
+
+fn fingerprint(provider: &CryptoProvider, spki: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    let digest = provider.digest().map_err(|_| CryptoError::Failed)?;
+    Ok(digest.digest(DigestAlgorithm::Sha256, &[spki])?.as_ref().to_vec())
+}
+
+impl KeyTransport for Box256 {
+    fn supports(&self, _: KeyTransportAlgorithm) -> bool {
+        true
+    }
+
+    fn encrypt(&self, _: KeyTransportAlgorithm, spki: &[u8], secret: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let mut ciphertext = fingerprint(&self.0, spki)?;
+        ciphertext.push(secret.len() as u8);
+        ciphertext.extend_from_slice(secret);
+        ciphertext.resize(256, 0);
+        Ok(ciphertext)
+    }
+}
+
+#[derive(Debug)]
+struct BoxKey {
+    provider: CryptoProvider,
+    spki: Vec<u8>,
+}
+
+#[async_trait]
+impl DecryptionKey for BoxKey {
+    fn public_key(&self) -> SubjectPublicKeyInfoDer<'static> {
+        self.spki.clone().into()
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    async fn unwrap(&self, request: &UnwrapRequest) -> Result<SecretBytes, UnwrapError> {
+        let ciphertext = request.ciphertext().ok_or(UnwrapError::Unsupported("key agreement"))?;
+        let own = fingerprint(&self.provider, &self.spki).map_err(|_| UnwrapError::Rejected)?;
+        let (key, secret) = ciphertext.split_at_checked(own.len()).ok_or(UnwrapError::Rejected)?;
+        let (length, secret) = secret.split_first().ok_or(UnwrapError::Rejected)?;
+        let secret = secret.get(..usize::from(*length)).filter(|_| key == own).ok_or(UnwrapError::Rejected)?;
+        Ok(SecretBytes::copy_from(secret))
+    }
+}
+
 impl Shared {
     fn new() -> Self {
         let backend = CryptoProvider::ring_and_aws_lc_rs();
-        let provider = backend.clone().with_pbkdf2(Arc::new(OneRound(backend)));
-        let ca_pkcs8 = provider.key_generation().unwrap().generate(KeyAlgorithm::EcP256).unwrap();
-        let ca_key = provider.signing_keys().unwrap().load(&ca_pkcs8).unwrap();
-        let usage = KeyUsage { key_cert_sign: true, crl_sign: true, ..KeyUsage::default() };
-        let name = Name::parse_cert_str("CN=\"TEST CA of the simulation\"").unwrap();
-        let (begin, end) = (START.saturating_sub(30 * DAY), START.saturating_add(3_650 * DAY));
-        let builder = CertificateBuilder::new(name, &ca_key.public_key(), begin, end, "01".parse().unwrap()).key_usage(usage).ca(None);
-        let ca = sign(&*ca_key, builder);
-        let certify = |number: u8, name: &str| {
-            let pkcs8 = provider.key_generation().unwrap().generate(KeyAlgorithm::Rsa2048).unwrap();
-            let signing = provider.signing_keys().unwrap().load(&pkcs8).unwrap();
-            let decryption = provider.decryption_keys().unwrap().load(&pkcs8).unwrap();
-            let subject = Name::parse_cert_str(&format!("CN={name}")).unwrap();
-            let serial = SerialNumber::from_be_bytes(&[number]).unwrap();
-            let builder = CertificateBuilder::new(subject, &signing.public_key(), begin, end, serial)
-                .issuer(ca.subject().clone())
-                .end_entity()
-                .key_usage(KeyUsage::SIGN_AND_ENCIPHER);
-            Certified { certificate: sign(&*ca_key, builder), signing, decryption }
+        let provider = backend
+            .clone()
+            .with_pbkdf2(Arc::new(OneRound(backend.clone())))
+            .with_key_transport(Arc::new(Box256(backend)))
+            .with_random(Arc::new(Seeded::new(0)));
+        let key = published_key();
+        let ca_key = provider.signing_keys().unwrap().load(&key).unwrap();
+        let mut certificates = CertificateDer::pem_slice_iter(include_bytes!("certificates.pem"))
+            .map(|der| Certificate::from_der(&der.unwrap(), &Limits::default()).unwrap());
+        let mut next = || certificates.next().unwrap();
+        let ca = next();
+        let mut certified = || {
+            let certificate = next();
+            let decryption = Arc::new(BoxKey { provider: provider.clone(), spki: certificate.spki().to_vec() });
+            Certified { decryption, certificate }
         };
-        let (device, stored) = (certify(2, "device"), certify(3, "connector"));
+        let (device, stored) = (certified(), certified());
         let payload = EnvelopeBuilder::new(ContentCipherAlgorithm::Aes256Cbc, KeyTransportAlgorithm::RsaOaepSha256)
             .recipient(&stored.certificate)
             .build(PAYLOAD, &provider)
             .unwrap();
-        let import_key = generate_import_key(&provider, KeyAlgorithm::Rsa2048).unwrap();
         let password = Password::from(IMPORT_PASSWORD);
-        let spki = import_key.public_key.spki();
+        let spki = stored.certificate.spki();
         let encrypted_password = encrypt_password(&provider, spki, PaddingScheme::OaepSha256, LegacyPadding::Refuse, &password).unwrap();
-        let own = provider.key_generation().unwrap().generate(KeyAlgorithm::EcP256).unwrap();
-        let own_key = provider.signing_keys().unwrap().load(&own).unwrap();
-        let subject = Name::parse_cert_str("CN=Jane Doe").unwrap();
-        let builder = CertificateBuilder::new(subject, &own_key.public_key(), begin, end, "04".parse().unwrap())
-            .issuer(ca.subject().clone())
-            .end_entity()
-            .key_usage(KeyUsage::SIGN_AND_ENCIPHER);
-        let certificate = sign(&*ca_key, builder);
-        let pfx = PfxBuilder::new(PfxProfile::Pbmac1).key(&own).certificate(certificate.der()).iterations(2_000);
+        let pfx = PfxBuilder::new(PfxProfile::Pbmac1).key(&key).certificate(ca.der()).iterations(2_000);
         let pfx = pfx.build(&password, &provider).unwrap().secret_bytes().to_vec();
-        Self { provider, ca_key, ca, device, stored, payload, import_key, encrypted_password, pfx }
+        Self { provider, ca_key, ca, device, stored, payload, encrypted_password, pfx }
     }
 
     /// Decrypts what was encrypted to the device.
@@ -110,8 +147,12 @@ impl Shared {
     }
 }
 
-fn sign(key: &dyn SigningKey, builder: CertificateBuilder) -> Certificate {
-    let unsigned = builder.to_be_signed(key.algorithms()[0]).unwrap();
-    let signature = sign_now(key, unsigned.algorithm(), unsigned.message()).unwrap();
-    Certificate::from_der(&unsigned.finish(&signature), &Limits::default()).unwrap()
+/// The P-256 key that RFC 6979 publishes in A.2.5, as PKCS#8: everyone knows it.
+fn published_key() -> PrivateKeyPkcs8 {
+    const HEX: &str = "308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420\
+        c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721a14403420004\
+        60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6\
+        7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299";
+    let bytes = (0..HEX.len() / 2).map(|at| u8::from_str_radix(&HEX[2 * at..2 * at + 2], 16).unwrap()).collect();
+    PrivateKeyPkcs8::new(bytes)
 }

@@ -249,7 +249,7 @@ impl World {
         let key = RecryptKey::new(SHARED.stored.certificate.der().clone(), SHARED.stored.decryption.clone());
         let recrypt = RecryptConfig::new(queue.clone(), key, recipients.clone()).with_envelope(cipher, transport);
         let keys = MemoryDecryptionKeys::new();
-        keys.insert(import_key_name(), SHARED.import_key.decryption_key.clone());
+        keys.insert(import_key_name(), SHARED.stored.decryption.clone());
         let import = ImportConfig::new(queue.clone(), Arc::new(keys), recipients).with_envelope(cipher, transport);
         let revoke = RevokeConfig::new(queue.clone(), self.service.ca.clone(), ca);
         Connector::builder(self.provider.clone(), journal)
