@@ -6,11 +6,15 @@
 //! `INTUNE_CONNECTOR_SEEDS=100000` plays so many seeds (with `--release`: `INTUNE_CONNECTOR_SEEDS=100000 cargo test --release --all-features --test
 //! simulation -- --nocapture`). `INTUNE_CONNECTOR_SEED=17` plays seed 17 alone and prints all that happened.
 
-#![cfg(all(feature = "pkcs", feature = "import", feature = "revoke", feature = "ring", feature = "aws-lc-rs"))]
+#![cfg(all(feature = "pkcs", feature = "import", feature = "revoke", feature = "scep", feature = "ring", feature = "aws-lc-rs"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "simulation/ca.rs"]
 mod ca;
+#[path = "simulation/desk.rs"]
+mod desk;
+#[path = "simulation/device.rs"]
+mod device;
 #[path = "simulation/journal.rs"]
 mod journal;
 #[path = "simulation/judge.rs"]

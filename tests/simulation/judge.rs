@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use intune_connector::crypto::DigestAlgorithm;
 use intune_connector::event::EventId;
+use intune_connector::ids::Thumbprint;
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::pfx;
@@ -11,7 +13,9 @@ use intune_connector::ports::{Failure, Outcome};
 use intune_connector::retry::ErrorClass;
 use intune_connector::secret::Password;
 use intune_connector::terms::Flow;
+use rustls_pki_types::CertificateDer;
 
+use crate::device::{Enrolled, Refused};
 use crate::queue::Entry;
 use crate::shared::{IMPORT_PASSWORD, PAYLOAD, SHARED, START};
 use crate::world::{DEADLINE, World};
@@ -23,8 +27,34 @@ pub fn wrong(world: &World) -> Vec<String> {
         let problems = ended_once(world, entry).into_iter().chain(told_once(world, entry));
         wrong.extend(problems.map(|problem| format!("{}: {problem}", entry.id)));
     }
+    wrong.extend(devices(world));
     wrong.extend(certificates(world));
     wrong
+}
+
+/// Each device has a certificate, and Intune was told of it and of no other that lives.
+fn devices(world: &World) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (told, enrolled) = (world.desk.told.lock().unwrap(), world.desk.enrolled.lock().unwrap());
+    let living: BTreeSet<Thumbprint> = world.ca.ledger().iter().filter(|issued| !issued.revoked).map(|issued| thumbprint(&issued.certificate)).collect();
+    for Enrolled { transaction, got } in enrolled.iter() {
+        let told: &[Thumbprint] = told.get(transaction).map_or(&[], Vec::as_slice);
+        match got {
+            Ok(certificate) if told == [thumbprint(certificate.der())] => {}
+            Err(Refused::ForGood) if !told.iter().any(|told| living.contains(told)) => {}
+            got => wrong.push(format!("{transaction}: {got:?}, Intune was told of {told:?}")),
+        }
+    }
+    let served = enrolled.iter().filter(|enrolled| enrolled.got.is_ok()).count();
+    if served != world.devices {
+        wrong.push(format!("{served} of {} devices have a certificate", world.devices));
+    }
+    wrong
+}
+
+fn thumbprint(certificate: &CertificateDer<'_>) -> Thumbprint {
+    let digest = SHARED.provider.digest().unwrap().digest(DigestAlgorithm::Sha1, &[certificate]).unwrap();
+    Thumbprint::new(digest.as_ref().try_into().unwrap())
 }
 
 /// It ended once, with a result that opens or a failure that the faults explain, and every repeat is the same.
@@ -141,6 +171,10 @@ fn certificates(world: &World) -> Vec<String> {
             Some((Outcome::Pkcs(result), _)) if !entry.refused => Some((subject(entry), result.serial.clone())),
             _ => None,
         })
+        .chain(world.desk.enrolled.lock().unwrap().iter().filter_map(|enrolled| {
+            let certificate = enrolled.got.as_ref().ok()?;
+            Some((certificate.subject().to_string(), certificate.serial()?.clone()))
+        }))
         .collect();
     for issued in world.ca.ledger().iter().filter(|issued| issued.key.is_some()) {
         let is_delivered = delivered.get(&issued.subject) == Some(&issued.serial);

@@ -26,7 +26,7 @@ pub struct Process {
 struct Fate {
     /// Points that are still passed; `None` for ever.
     left: Option<u64>,
-    waiting: Option<Waker>,
+    waiting: Vec<Waker>,
     /// Stopped until then, as by SIGSTOP.
     stopped_until: Duration,
 }
@@ -34,7 +34,7 @@ struct Fate {
 impl Process {
     /// It ends at its so many-th point; never without a number.
     pub fn new(instance: InstanceId, number: u32, clock: Arc<WallClock>, points: Option<u64>) -> Arc<Self> {
-        let fate = Fate { left: points.map(|points| points.max(1)), waiting: None, stopped_until: Duration::ZERO };
+        let fate = Fate { left: points.map(|points| points.max(1)), waiting: Vec::new(), stopped_until: Duration::ZERO };
         Arc::new(Self { instance, number, clock, fate: Mutex::new(fate) })
     }
 
@@ -45,10 +45,16 @@ impl Process {
             if fate.left == Some(0) {
                 return Poll::Ready(());
             }
-            fate.waiting = Some(context.waker().clone());
+            if !fate.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                fate.waiting.push(context.waker().clone());
+            }
             Poll::Pending
         })
         .await;
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.fate.lock().unwrap().left == Some(0)
     }
 
     /// A point at which it may end: then nothing comes after it.
@@ -56,13 +62,13 @@ impl Process {
         let waiting = {
             let mut fate = self.fate.lock().unwrap();
             match &mut fate.left {
-                Some(0) => None,
+                Some(0) => Vec::new(),
                 Some(left) => {
                     *left -= 1;
                     if *left > 0 {
                         return;
                     }
-                    fate.waiting.take()
+                    std::mem::take(&mut fate.waiting)
                 }
                 None => return,
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use intune_connector::crypto::{
     ContentCipherAlgorithm, CryptoError, CryptoProvider, DecryptionKey, DigestAlgorithm, KeyTransport, KeyTransportAlgorithm, Pbkdf2,
-    SigningKey, UnwrapError, UnwrapRequest, unwrap_now,
+    SignError, SignatureAlgorithm, SignatureVerification, SigningKey, UnwrapError, UnwrapRequest, unwrap_now,
 };
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
@@ -27,8 +27,9 @@ pub const DAY: Duration = Duration::from_secs(86_400);
 pub const PAYLOAD: &[u8] = b"a stored PKCS payload";
 pub const IMPORT_PASSWORD: &str = "import-me";
 
-/// Who can decrypt.
+/// Who can decrypt and sign.
 pub struct Certified {
+    pub signing: Arc<dyn SigningKey>,
     pub decryption: Arc<dyn DecryptionKey>,
     pub certificate: Certificate,
 }
@@ -107,13 +108,59 @@ impl DecryptionKey for BoxKey {
     }
 }
 
+/// Nor RSA signatures: a digest over key and message, which is not secret and always the same.
+#[derive(Debug)]
+struct Seals(CryptoProvider);
+
+fn seal(provider: &CryptoProvider, spki: &[u8], message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    let digest = provider.digest().map_err(|_| CryptoError::Failed)?;
+    let mut signature = digest.digest(DigestAlgorithm::Sha256, &[spki, message])?.as_ref().to_vec();
+    signature.resize(256, 0x5e);
+    Ok(signature)
+}
+
+impl SignatureVerification for Seals {
+    fn verify(&self, algorithm: SignatureAlgorithm, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        if algorithm == SignatureAlgorithm::RsaPkcs1Sha256 {
+            return if seal(&self.0, spki, message)? == signature { Ok(()) } else { Err(CryptoError::Failed) };
+        }
+        self.0.verification().map_err(|_| CryptoError::Failed)?.verify(algorithm, spki, message, signature)
+    }
+}
+
+#[derive(Debug)]
+struct SealKey {
+    provider: CryptoProvider,
+    spki: Vec<u8>,
+}
+
+#[async_trait]
+impl SigningKey for SealKey {
+    fn public_key(&self) -> SubjectPublicKeyInfoDer<'static> {
+        self.spki.clone().into()
+    }
+
+    fn algorithms(&self) -> Vec<SignatureAlgorithm> {
+        vec![SignatureAlgorithm::RsaPkcs1Sha256]
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    async fn sign(&self, _: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        seal(&self.provider, &self.spki, message).map_err(|_| SignError::Rejected)
+    }
+}
+
 impl Shared {
     fn new() -> Self {
         let backend = CryptoProvider::ring_and_aws_lc_rs();
         let provider = backend
             .clone()
             .with_pbkdf2(Arc::new(OneRound(backend.clone())))
-            .with_key_transport(Arc::new(Box256(backend)))
+            .with_key_transport(Arc::new(Box256(backend.clone())))
+            .with_verification(Arc::new(Seals(backend)))
             .with_random(Arc::new(Seeded::new(0)));
         let key = published_key();
         let ca_key = provider.signing_keys().unwrap().load(&key).unwrap();
@@ -124,7 +171,8 @@ impl Shared {
         let mut certified = || {
             let certificate = next();
             let decryption = Arc::new(BoxKey { provider: provider.clone(), spki: certificate.spki().to_vec() });
-            Certified { decryption, certificate }
+            let signing = Arc::new(SealKey { provider: provider.clone(), spki: certificate.spki().to_vec() });
+            Certified { decryption, signing, certificate }
         };
         let (device, stored) = (certified(), certified());
         let payload = EnvelopeBuilder::new(ContentCipherAlgorithm::Aes256Cbc, KeyTransportAlgorithm::RsaOaepSha256)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{Either, join_all, join3, select};
+use futures_util::future::{Either, join, join4, join_all, select};
 use intune_connector::adapters::{MemoryDecryptionKeys, VirtualRuntime};
 use intune_connector::connector::{Connector, QueueSettings};
 use intune_connector::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm};
@@ -16,11 +16,14 @@ use intune_connector::policy::{IssuancePolicy, RecipientPolicy};
 use intune_connector::ports::{CertificateAuthority, IntuneQueue, JournalScope, Runtime as _};
 use intune_connector::recrypt::{RecryptConfig, RecryptKey};
 use intune_connector::revoke::RevokeConfig;
+use intune_connector::scep::{self, NotificationPolicy, RegistrationAuthority};
 use intune_connector::secret::SecretBytes;
 use intune_connector::terms::{Flow, oids};
 
 use crate::ca::{Ca, CaPort, Kind};
 use crate::journal::{JournalPort, Store};
+use crate::desk::{Desk, DeskPort};
+use crate::device;
 use crate::judge;
 use crate::plan::{Chance, Wanted};
 use crate::process::{MachineRuntime, Process, WallClock};
@@ -54,18 +57,22 @@ pub struct World {
     pub service: Arc<Service>,
     pub ca: Arc<Ca>,
     pub store: Arc<Store>,
+    pub desk: Arc<Desk>,
     pub log: AdminLog,
     /// When processes ended.
     pub ends: Mutex<Vec<Duration>>,
     /// By how much wall clocks jumped in all, in microseconds, whatever the direction.
     pub jumped: Mutex<u64>,
+    pub provider: CryptoProvider,
+    notification: NotificationPolicy,
+    pub devices: usize,
     machines: Vec<Machine>,
-    provider: CryptoProvider,
     number: AtomicU32,
     /// The processes that are still to end.
     ends_left: AtomicU32,
     over: AtomicBool,
     weather_is_over: AtomicBool,
+    devices_are_done: AtomicBool,
 }
 
 struct Machine {
@@ -73,20 +80,21 @@ struct Machine {
     /// After how many points its processes end, the first one last.
     ends: Mutex<Vec<u64>>,
     process: Mutex<Option<Arc<Process>>>,
+    service: Mutex<Option<Arc<scep::Service>>>,
 }
 
 /// Plays one seed from its start to its end.
 pub fn play(seed: u64, wanted: Wanted) -> Played {
     let world = World::new(seed, wanted);
     let machines = (0..world.machines.len()).map(|index| world.machine(index));
-    let done = world.runtime.block_on(join3(join_all(machines), world.weather(), world.story()));
+    let done = world.runtime.block_on(join4(join_all(machines), world.weather(), world.all_devices(), world.story()));
     let mut wrong = judge::wrong(&world);
     if done.is_err() {
         wrong.push("everything waits for something that never comes".to_owned());
     }
     let (digest, trace) = world.chance.trace();
     let restarts = world.ends.lock().unwrap().len() as u64;
-    let requests = world.service.entries.lock().unwrap().len() as u64;
+    let requests = (world.service.entries.lock().unwrap().len() + world.devices) as u64;
     Played { requests, faults: world.chance.faults(), restarts, clock_jumps: world.chance.clock_jumps(), wrong, digest, trace }
 }
 
@@ -114,12 +122,14 @@ impl World {
         });
         let restarts = 2 + chance.below(3);
         let machines: Vec<Machine> =
-            (0..machines).map(|_| Machine { clock: Arc::default(), ends: Mutex::default(), process: Mutex::default() }).collect();
+            (0..machines).map(|_| Machine { clock: Arc::default(), ends: Mutex::default(), process: Mutex::default(), service: Mutex::default() }).collect();
         for _ in 0..restarts {
             let machine = &machines[chance.below(machines.len() as u64) as usize];
             let most = [40, 120, 250][chance.below(3) as usize];
             machine.ends.lock().unwrap().push(1 + chance.below(most));
         }
+        let devices = chance.below(5) as usize;
+        let notification = [NotificationPolicy::NotifyBeforeRelease, NotificationPolicy::IssueThenNotify][chance.below(2) as usize];
         chance.tell(|| format!("{kind:?} {scope:?} {} machines, {restarts} restarts", machines.len()));
         Self {
             provider: SHARED.provider.clone().with_random(Arc::new(Seeded::new(seed ^ 0x5eed))),
@@ -128,6 +138,9 @@ impl World {
             service,
             ca,
             store,
+            desk: Arc::default(),
+            notification,
+            devices,
             log: AdminLog::default(),
             ends: Mutex::default(),
             jumped: Mutex::default(),
@@ -136,6 +149,7 @@ impl World {
             ends_left: AtomicU32::new(restarts as u32),
             over: AtomicBool::new(false),
             weather_is_over: AtomicBool::new(false),
+            devices_are_done: AtomicBool::new(false),
         }
     }
 
@@ -150,10 +164,10 @@ impl World {
             *machine.process.lock().unwrap() = Some(process.clone());
             self.chance.tell(|| format!("{}/{number} starts, ends after {end:?} points", process.instance));
             let has_ended = {
-                let connector = self.connector(&process);
-                let life = process.run(&self.runtime, connector.run_until(self.until_over()));
+                let life = process.run(&self.runtime, self.live(machine, &process));
                 matches!(select(pin!(life), pin!(process.ended())).await, Either::Right(_))
             };
+            *machine.service.lock().unwrap() = None;
             if !has_ended {
                 return;
             }
@@ -163,6 +177,49 @@ impl World {
             self.ends_left.fetch_sub(1, Ordering::Relaxed);
             self.runtime.sleep(self.chance.seconds(0, 900)).await;
         }
+    }
+
+    /// What one process does: the connector, and the SCEP service with its upkeep.
+    async fn live(&self, machine: &Machine, process: &Arc<Process>) {
+        let connector = self.connector(process);
+        let now = || process.clock.at(self.runtime.now());
+        let scep = async {
+            if self.devices == 0 {
+                return;
+            }
+            let service = Arc::new(self.scep(process).await);
+            *machine.service.lock().unwrap() = Some(service.clone());
+            while !self.over.load(Ordering::Relaxed) {
+                service.maintain(now()).await;
+                self.runtime.sleep(Duration::from_secs(120)).await;
+            }
+            // Two days: what a client did not come back for is revoked a day later.
+            for _ in 0..48 {
+                service.maintain(now()).await;
+                self.runtime.sleep(Duration::from_secs(3_600)).await;
+            }
+        };
+        join(connector.run_until(self.until_over()), scep).await;
+    }
+
+    async fn all_devices(&self) {
+        join_all((0..self.devices).map(|number| device::enrol(self, number))).await;
+        self.devices_are_done.store(true, Ordering::Relaxed);
+    }
+
+    /// A device's request to any machine: the answer, unless nobody is there, or the process ends meanwhile.
+    pub async fn knock(&self, request: scep::Request) -> Option<scep::Response> {
+        let machine = &self.machines[self.chance.below(self.machines.len() as u64) as usize];
+        let process = machine.process.lock().unwrap().clone()?;
+        let service = machine.service.lock().unwrap().clone()?;
+        self.chance.tell(|| format!("a device knocks at {}/{}", process.instance, process.number));
+        let answer = process.run(&self.runtime, service.handle(request));
+        let answer = match select(pin!(process.ended()), pin!(answer)).await {
+            Either::Right((answer, _)) if !process.has_ended() => Some(answer),
+            _ => None,
+        };
+        // The way back is no better than the others.
+        answer.filter(|_| !self.chance.strikes())
     }
 
     async fn until_over(&self) {
@@ -205,6 +262,7 @@ impl World {
     async fn story(&self) {
         let is_over = || {
             self.service.is_done()
+                && self.devices_are_done.load(Ordering::Relaxed)
                 && self.weather_is_over.load(Ordering::Relaxed)
                 && self.chance.is_spent()
                 && self.ends_left.load(Ordering::Relaxed) == 0
@@ -220,6 +278,49 @@ impl World {
         self.over.store(true, Ordering::Relaxed);
     }
 
+    async fn scep(&self, process: &Arc<Process>) -> scep::Service {
+        let runtime = Arc::new(MachineRuntime { inner: self.runtime.clone(), clock: process.clock.clone() });
+        let desk = Arc::new(DeskPort {
+            desk: self.desk.clone(),
+            process: process.clone(),
+            chance: self.chance.clone(),
+            runtime: self.runtime.clone(),
+        });
+        let policy =
+            IssuancePolicy::deny_all().accept_names_checked_by_validator().allow_extended_key_usage(oids::CLIENT_AUTH.parse().unwrap());
+        let ra = &SHARED.stored;
+        loop {
+            let built = scep::Service::builder(
+                self.provider.clone(),
+                Arc::new(JournalPort { store: self.store.clone(), process: process.clone() }),
+                self.service.ca.clone(),
+                Arc::new(CaPort { ca: self.ca.clone(), process: process.clone() }),
+                RegistrationAuthority::single(ra.certificate.der().clone(), ra.signing.clone(), ra.decryption.clone()),
+                desk.clone(),
+                desk.clone(),
+            )
+            .tenant("contoso.example".parse().unwrap())
+            .instance(process.instance.clone())
+            .runtime(runtime.clone())
+            .sink(Arc::new(self.sink(process)))
+            .policy(policy.clone())
+            .notification(self.notification)
+            .sealing_key(SecretBytes::copy_from(&SEALING_KEY))
+            .build()
+            .await;
+            match built {
+                Ok(service) => return service,
+                // The CA is away: started again later.
+                Err(error) => self.chance.tell(|| error.to_string()),
+            }
+            self.runtime.sleep(Duration::from_secs(30)).await;
+        }
+    }
+
+    fn sink(&self, process: &Arc<Process>) -> Sink {
+        Sink { log: self.log.clone(), process: process.clone(), chance: self.chance.clone(), runtime: self.runtime.clone() }
+    }
+
     fn connector(&self, process: &Arc<Process>) -> Connector {
         let runtime = Arc::new(MachineRuntime { inner: self.runtime.clone(), clock: process.clock.clone() });
         let queue: Arc<dyn IntuneQueue> = Arc::new(QueuePort {
@@ -230,8 +331,6 @@ impl World {
         });
         let ca: Arc<dyn CertificateAuthority> = Arc::new(CaPort { ca: self.ca.clone(), process: process.clone() });
         let journal = Arc::new(JournalPort { store: self.store.clone(), process: process.clone() });
-        let sink =
-            Sink { log: self.log.clone(), process: process.clone(), chance: self.chance.clone(), runtime: self.runtime.clone() };
         let settings = || {
             QueueSettings::new(queue.clone())
                 .with_max_attempts(40)
@@ -257,7 +356,7 @@ impl World {
             .tenant("contoso.example".parse().unwrap())
             .instance(process.instance.clone())
             .runtime(runtime)
-            .sink(Arc::new(sink))
+            .sink(Arc::new(self.sink(process)))
             .flow(pkcs.with_settings(settings()))
             .flow(recrypt.with_settings(settings()))
             .flow(import.with_settings(settings()))
