@@ -91,6 +91,7 @@ fn each_request_ends_once_whatever_happens() {
     });
     let mut totals = totals.into_inner().unwrap();
     totals.failed.sort();
+    let most = number("INTUNE_CONNECTOR_SHOWN").map_or(10, |shown| shown as usize);
     println!(
         "{seeds} seeds in {:.1} s: {} requests, {} faults, {} restarts, {} clock jumps, {} seeds failed",
         started.elapsed().as_secs_f64(),
@@ -103,7 +104,7 @@ fn each_request_ends_once_whatever_happens() {
     let shown: Vec<String> = totals
         .failed
         .iter()
-        .take(40)
+        .take(most)
         .map(|(seed, wrong)| {
             let replay = format!("INTUNE_CONNECTOR_SEED={seed} cargo test --all-features --test simulation -- --nocapture");
             format!("seed {seed}:\n  {}\n  replay: {replay}", wrong.join("\n  "))

@@ -24,7 +24,7 @@ const SIGN: SignatureAlgorithm = SignatureAlgorithm::RsaPkcs1Sha256;
 const PAUSE: Duration = Duration::from_secs(60);
 const TRIES: u32 = 50;
 /// Challenges, one after the other.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 8;
 
 /// One transactionID and what came of it.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ pub async fn enrol(world: &World, number: usize) {
         if !again {
             break;
         }
+        world.runtime.sleep(5 * PAUSE).await;
     }
 }
 

@@ -109,7 +109,7 @@ impl World {
         let store = Arc::new(Store::new(scope, chance.clone(), runtime.clone()));
         let mut entries = Vec::new();
         for (flow, least) in [(Flow::Pkcs, 8), (Flow::PkcsRecrypt, 4), (Flow::PkcsImport, 4), (Flow::Revoke, 4)] {
-            for number in 0..least + chance.below(3) as usize {
+            for number in 0..least + chance.below(2) as usize {
                 let serial = (flow == Flow::Revoke).then(|| ca.issue_before(&format!("left the company {number}")));
                 let arrives = if chance.one_in(3) { chance.seconds(0, 3_600) } else { Duration::ZERO };
                 entries.push(Entry::new(flow, number, serial, arrives));
@@ -128,7 +128,7 @@ impl World {
             let most = [40, 120, 250][chance.below(3) as usize];
             machine.ends.lock().unwrap().push(1 + chance.below(most));
         }
-        let devices = chance.below(5) as usize;
+        let devices = chance.below(4) as usize;
         let notification = [NotificationPolicy::NotifyBeforeRelease, NotificationPolicy::IssueThenNotify][chance.below(2) as usize];
         chance.tell(|| format!("{kind:?} {scope:?} {} machines, {restarts} restarts", machines.len()));
         Self {
@@ -191,7 +191,7 @@ impl World {
             *machine.service.lock().unwrap() = Some(service.clone());
             while !self.over.load(Ordering::Relaxed) {
                 service.maintain(now()).await;
-                self.runtime.sleep(Duration::from_secs(120)).await;
+                self.runtime.sleep(Duration::from_secs(240)).await;
             }
             // Two days: what a client did not come back for is revoked a day later.
             for _ in 0..48 {
@@ -224,7 +224,7 @@ impl World {
 
     async fn until_over(&self) {
         while !self.over.load(Ordering::Relaxed) {
-            self.runtime.sleep(Duration::from_secs(60)).await;
+            self.runtime.sleep(Duration::from_secs(300)).await;
         }
     }
 
@@ -334,13 +334,13 @@ impl World {
         let settings = || {
             QueueSettings::new(queue.clone())
                 .with_max_attempts(40)
-                .with_poll_interval(Duration::from_secs(300))
+                .with_poll_interval(Duration::from_secs(600))
                 .with_deadline(DEADLINE)
                 .with_batch(8)
         };
         let issuance =
             IssuancePolicy::deny_all().allow_upn_suffix("contoso.example").allow_extended_key_usage(oids::CLIENT_AUTH.parse().unwrap());
-        let recipients = RecipientPolicy::new().trust_root(SHARED.ca.der().clone());
+        let recipients = RecipientPolicy::new().pin_certificate(SHARED.device.certificate.der().clone());
         let (cipher, transport) = (ContentCipherAlgorithm::Aes256Cbc, KeyTransportAlgorithm::RsaOaepSha256);
         let pkcs = PkcsConfig::new(queue.clone(), self.service.ca.clone(), ca.clone(), issuance, recipients.clone())
             .with_pfx_iterations(2_000)
