@@ -267,9 +267,8 @@ impl Transaction {
             (At::SpoolingSuccess, _) => self.release(Notified::No),
             // Somebody else goes on with the row, and may revoke the certificate.
             (At::CommittingReleased { .. }, Input::Conflict) => self.finish(Ending::TryLater),
-            // As where the certificate is stored before the news: the row says *asked*.
-            (At::CommittingReleased { .. }, input) if self.rules.tells_nobody && input != Input::Committed => self.finish(Ending::TryLater),
-            // The certificate is valid and the service knows of it, or will: a journal that fails now must not take it from the client.
+            // The row does not say that the client has it: whoever clears away would revoke it. The client comes again.
+            (At::CommittingReleased { .. }, input) if !self.repeated && input != Input::Committed => self.finish(Ending::TryLater),
             (At::CommittingReleased { notified }, _) => self.finish(Ending::Released { notified, repeated: self.repeated }),
             (At::Withholding, Input::HandedToRevocation) => self.go(At::CommittingWithheld, Action::Commit(RowState::Failed)),
             (At::Withholding, _) => self.finish(Ending::Withheld),
@@ -437,11 +436,14 @@ mod tests {
     }
 
     #[test]
-    fn what_another_instance_has_taken_over_is_not_released_and_a_failing_journal_takes_nothing_from_the_client() {
+    fn nothing_is_released_that_the_journal_does_not_know_as_released() {
         let notified = [NEW, Input::Accepted, Input::Committed, Input::Issued, Input::CheckPassed, Input::Committed, Input::Notified];
-        assert_eq!(run(STRICT, &[&notified[..], &[Input::Conflict]].concat())[7], Action::Finish(Ending::TryLater));
-        let released = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: false });
-        assert_eq!(run(STRICT, &[&notified[..], &[Input::JournalFailed]].concat())[7], released);
+        for not_stored in [Input::Conflict, Input::JournalFailed] {
+            assert_eq!(run(STRICT, &[&notified[..], &[not_stored]].concat())[7], Action::Finish(Ending::TryLater));
+        }
+        let repeated = [known(RowState::Acknowledged), Input::StatusGood, Input::Notified, Input::JournalFailed];
+        let released = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: true });
+        assert_eq!(run(STRICT, &repeated)[3], released, "the row says so since the first time");
     }
 
     #[test]
