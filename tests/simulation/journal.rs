@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use intune_connector::adapters::VirtualRuntime;
 use intune_connector::ports::{
-    Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row, RowKey,
-    Runtime as _,
+    Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row,
+    RowKey, Runtime as _,
 };
 use intune_connector::time::Timestamp;
 
@@ -158,8 +158,7 @@ impl Journal for JournalPort {
         self.call("load", |state| match request {
             LoadRequest::Keys(keys) => keys.iter().filter_map(|key| state.rows.get(key).cloned()).collect(),
             LoadRequest::Open { kind, max } => {
-                let mut open: Vec<Row> =
-                    state.rows.values().filter(|row| row.key.kind == kind && !row.state.is_final()).cloned().collect();
+                let mut open: Vec<Row> = state.rows.values().filter(|row| row.key.kind == kind && !row.state.is_final()).cloned().collect();
                 open.sort_by_key(|row| (row.created, row.key));
                 open.truncate(max);
                 open

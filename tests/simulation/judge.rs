@@ -39,7 +39,8 @@ pub fn wrong(world: &World) -> Vec<String> {
 fn devices(world: &World) -> Vec<String> {
     let mut wrong = Vec::new();
     let (told, enrolled) = (world.desk.told.lock().unwrap(), world.desk.enrolled.lock().unwrap());
-    let living: BTreeSet<Thumbprint> = world.ca.ledger().iter().filter(|issued| !issued.revoked).map(|issued| thumbprint(&issued.certificate)).collect();
+    let living: BTreeSet<Thumbprint> =
+        world.ca.ledger().iter().filter(|issued| !issued.revoked).map(|issued| thumbprint(&issued.certificate)).collect();
     for Enrolled { transaction, got } in enrolled.iter() {
         let told: &[Thumbprint] = told.get(transaction).map_or(&[], Vec::as_slice);
         match got {

@@ -160,7 +160,8 @@ impl QueuePort {
             .collect();
         if repeat {
             // Also what somebody has, or what has ended.
-            let known: Vec<usize> = (0..entries.len()).filter(|index| entries[*index].flow == request.flow && entries[*index].deliveries > 0).collect();
+            let known: Vec<usize> =
+                (0..entries.len()).filter(|index| entries[*index].flow == request.flow && entries[*index].deliveries > 0).collect();
             if !known.is_empty() {
                 free.push(known[self.chance.below(known.len() as u64) as usize]);
             }

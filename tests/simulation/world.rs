@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{Either, join, join4, join_all, select};
+use futures_util::future::{Either, join, join_all, join4, select};
 use intune_connector::adapters::{MemoryDecryptionKeys, VirtualRuntime};
 use intune_connector::connector::{Connector, QueueSettings};
 use intune_connector::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm};
@@ -21,9 +21,9 @@ use intune_connector::secret::SecretBytes;
 use intune_connector::terms::{Flow, oids};
 
 use crate::ca::{Ca, CaPort, Kind};
-use crate::journal::{JournalPort, Store};
 use crate::desk::{Desk, DeskPort};
 use crate::device;
+use crate::journal::{JournalPort, Store};
 use crate::judge;
 use crate::plan::{Chance, Wanted};
 use crate::process::{MachineRuntime, Process, WallClock};
@@ -121,8 +121,9 @@ impl World {
             redelivers_elsewhere: machines > 1 || chance.one_in(2),
         });
         let restarts = 2 + chance.below(3);
-        let machines: Vec<Machine> =
-            (0..machines).map(|_| Machine { clock: Arc::default(), ends: Mutex::default(), process: Mutex::default(), service: Mutex::default() }).collect();
+        let machines: Vec<Machine> = (0..machines)
+            .map(|_| Machine { clock: Arc::default(), ends: Mutex::default(), process: Mutex::default(), service: Mutex::default() })
+            .collect();
         for _ in 0..restarts {
             let machine = &machines[chance.below(machines.len() as u64) as usize];
             let most = [40, 120, 250][chance.below(3) as usize];
