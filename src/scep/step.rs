@@ -72,8 +72,10 @@ pub(crate) enum Input {
     StatusGood,
     /// It is revoked.
     StatusRevoked,
-    /// The CA has no certificate for the request.
+    /// The CA has no certificate for the request, and will not issue one unless it is asked again.
     Absent,
+    /// It has none, and may still issue what it was asked for.
+    AbsentSoFar,
     /// The CA cannot say.
     CannotTell,
     /// The certificate is as planned.
@@ -217,12 +219,13 @@ impl Transaction {
             (At::Start, Input::Known(stored)) => self.resume(stored),
             (At::Start, Input::NotItsTurn) => self.finish(Ending::NotItsTurn),
             (At::Start, Input::StatusRevoked) => self.finish(Ending::Revoked),
+            // The row says *asked* already; when that was stays in it until the CA is asked again.
+            (At::Validating, Input::Accepted) if self.resumed => self.go(At::Finding, Action::Find),
             (At::Validating, Input::Accepted) => self.go(At::CommittingAsked, Action::Commit(RowState::Asked)),
             (At::Validating, Input::Rejected | Input::NoVerdict) => {
                 self.finish(Ending::Refused { stage: Stage::Verify, notified: Notified::NotDue })
             }
             (At::Validating, Input::PolicyRefused) => self.refuse(Stage::Policy, RowState::Failed),
-            (At::CommittingAsked, Input::Committed) if self.resumed => self.go(At::Finding, Action::Find),
             (At::CommittingAsked, Input::Committed) => self.ask(),
             (At::Asking | At::Finding | At::Polling, Input::Issued) => self.go(At::Checking, Action::Check),
             (At::Asking | At::Polling, Input::IssueRefused) => self.refuse(Stage::Issue, RowState::Failed),
@@ -240,6 +243,7 @@ impl Transaction {
             (At::CheckingStatus { is_told: false }, Input::StatusGood) => self.notify_success(),
             (At::CheckingStatus { .. }, Input::StatusRevoked) => self.finish(Ending::Revoked),
             (At::Finding, Input::Absent) => self.ask_again(RowState::Failed),
+            (At::Finding, Input::AbsentSoFar) => self.finish(Ending::TryLater),
             (At::Finding, Input::CannotTell) if self.rules.ca_is_idempotent => self.ask_again(RowState::OrphanSuspected),
             (At::Finding, _) => self.refuse(Stage::Issue, RowState::OrphanSuspected),
             (At::Checking, Input::CheckPassed) if self.rules.tells_nobody => self.notify_success(),
@@ -321,6 +325,9 @@ impl Transaction {
     }
 
     fn ask_again(&mut self, otherwise: RowState) -> Action {
+        if self.resumed && self.issue_attempt == 0 {
+            return self.go(At::CommittingAsked, Action::Commit(RowState::Asked));
+        }
         if self.issue_attempt < self.rules.issue_attempts { self.ask() } else { self.refuse(Stage::Issue, otherwise) }
     }
 
@@ -456,7 +463,9 @@ mod tests {
             Action::Commit(RowState::OrphanSuspected)
         );
         assert_eq!(run(Rules { ca_is_idempotent: true, ..STRICT }, &[&asked[..], &[Input::CannotTell]].concat())[4], Action::Issue(2));
-        assert_eq!(run(STRICT, &[known(RowState::Asked), Input::Accepted, Input::Committed])[2], Action::Find);
+        assert_eq!(run(STRICT, &[&asked[..], &[Input::AbsentSoFar]].concat())[4], Action::Finish(Ending::TryLater));
+        let resumed = run(STRICT, &[known(RowState::Asked), Input::Accepted, Input::Absent, Input::Committed]);
+        assert_eq!(resumed[1..], [Action::Find, Action::Commit(RowState::Asked), Action::Issue(1)]);
     }
 
     #[test]
@@ -528,6 +537,7 @@ mod tests {
         Input::IssueLost,
         Input::StillPending,
         Input::Absent,
+        Input::AbsentSoFar,
         Input::CannotTell,
         Input::CheckPassed,
         Input::CheckFailed,
