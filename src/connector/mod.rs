@@ -6,12 +6,16 @@
 //! Panics of adapters are contained where panics unwind; with `panic = "abort"` they end the process.
 
 mod builder;
+mod claim;
+mod content;
 mod digest;
 mod engine;
 mod guarantees;
 mod handle;
 mod inner;
 mod intake;
+mod item;
+mod ledger;
 mod schedule;
 mod stored;
 mod upload;

@@ -208,6 +208,7 @@ impl DryRun {
             attempt: 1,
             deadline: context.runtime.now().saturating_add(self.request_timeout),
             find_first: false,
+            lease: crate::flow::Lease::for_ever(),
         };
         let recipient = recipient(&item.payload, &self.limits);
         let accepted = catch_unwind(AssertUnwindSafe(|| worker.with_authorities(&replace).accept(context, item)));

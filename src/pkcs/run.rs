@@ -11,11 +11,13 @@ use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use zeroize::Zeroizing;
 
 use super::config::{Authority, PkcsConfig};
+use super::kept::{self, Made, Suspect};
 use super::step::{Abilities, Action, Answer, Machine, Phase, Verdict};
 use crate::crypto::{ContentCipherAlgorithm, CryptoError, CryptoProvider, DigestKdf, SignatureAlgorithm, SlotName, sign_now};
 use crate::event::EventId;
-use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, ReplaceCa, Step, Task, Worker};
-use crate::ids::CaName;
+use crate::flow::record::RecordReader;
+use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Kept, ReplaceCa, Resumed, Step, Suspicion, Swept, Task, Worker};
+use crate::ids::{CaName, IdempotencyKey};
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::message::csr::{Csr, CsrBuilder};
@@ -24,11 +26,11 @@ use crate::message::pfx::PfxBuilder;
 use crate::policy::post_issue::{self, Checked, Expected, Mismatch, PostIssueError};
 use crate::policy::{ApprovedRecipient, PolicyError};
 use crate::ports::{
-    CaCapabilities, CertificateAuthority, CertificatePlan, Failure, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, Outcome,
-    Payload, PkcsRequest, PkcsResult, PortError, PortErrorKind, QueueItem, RequestMeta, RevokeCall, RowState, StatusRequest,
+    CaCapabilities, CertificateAuthority, Failure, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, Outcome, Payload,
+    PkcsRequest, PkcsResult, PortError, PortErrorKind, QueueItem, RequestMeta, RevokeCall, RowState, StatusRequest,
 };
 use crate::retry::{Effect, ErrorClass, Retry};
-use crate::secret::{Password, PrivateKeyPkcs8};
+use crate::secret::{Password, SecretBytes};
 use crate::terms::{Flow, KeyAlgorithm, PfxProfile, RevocationReason};
 use crate::time::Timestamp;
 
@@ -49,6 +51,7 @@ impl PkcsWorker {
     }
 }
 
+#[async_trait]
 impl Worker for PkcsWorker {
     fn flow(&self) -> Flow {
         Flow::Pkcs
@@ -88,15 +91,38 @@ impl Worker for PkcsWorker {
     }
 
     fn accept(&self, _context: &Context, item: QueueItem) -> Accepted {
+        match self.task(item) {
+            Ok(task) => Accepted::Task(Box::new(task)),
+            Err(other) => other,
+        }
+    }
+
+    fn resume(&self, _context: &Context, item: QueueItem, resumed: Resumed<'_>) -> Accepted {
+        match self.task(item) {
+            Ok(mut task) => {
+                task.kept = Some(SecretBytes::copy_from(resumed.task.secret_bytes()));
+                Accepted::Task(Box::new(task))
+            }
+            Err(other) => other,
+        }
+    }
+
+    async fn sweep(&self, context: &Context, suspicion: &RecordReader, delivered: Option<&[u8]>) -> Swept {
+        super::sweep::sweep(&self.config, context, suspicion, delivered).await
+    }
+}
+
+impl PkcsWorker {
+    fn task(&self, item: QueueItem) -> Result<PkcsTask, Accepted> {
         let Payload::Pkcs(request) = item.payload else {
-            return Accepted::Foreign("the payload is not that of a PKCS request".to_owned());
+            return Err(Accepted::Foreign("the payload is not that of a PKCS request".to_owned()));
         };
         let known = self.config.authorities.get(&request.ca).and_then(|authority| Some((authority, authority.ca.clone()?)));
         let Some((authority, ca)) = known else {
             let message = format!("the profile names the CA {:?}, which is not configured in this connector", request.ca.as_str());
-            return Accepted::Refused(Outcome::Failed(Failure::new(ErrorClass::Configuration, message)));
+            return Err(Accepted::Refused(Outcome::Failed(Failure::new(ErrorClass::Configuration, message))));
         };
-        Accepted::Task(Box::new(PkcsTask {
+        Ok(PkcsTask {
             config: self.config.clone(),
             authority: authority.clone(),
             abilities: Abilities::from(&ca.capabilities()),
@@ -105,23 +131,17 @@ impl Worker for PkcsWorker {
             machine: None,
             committing: false,
             made: None,
+            recipient: None,
+            kept: None,
             issued: None,
             checked: None,
             asked_at: None,
             failure: None,
             told_issued: false,
-        }))
+            is_others: false,
+            key: None,
+        })
     }
-}
-
-/// What is made once for a request and kept over all attempts: a repeated ask is for the same key and the same CSR.
-#[derive(Debug)]
-struct Made {
-    plan: CertificatePlan,
-    recipient: ApprovedRecipient,
-    key: PrivateKeyPkcs8,
-    public_key: Vec<u8>,
-    csr: CertificateSigningRequestDer<'static>,
 }
 
 #[derive(Debug)]
@@ -135,6 +155,9 @@ struct PkcsTask {
     /// The engine was asked to commit; it calls again only when that is stored.
     committing: bool,
     made: Option<Arc<Made>>,
+    recipient: Option<Arc<ApprovedRecipient>>,
+    /// As an earlier run kept it, until the first step.
+    kept: Option<SecretBytes>,
     issued: Option<Arc<Issued>>,
     checked: Option<Arc<Checked>>,
     /// Monotonic, for the duration in events.
@@ -142,6 +165,10 @@ struct PkcsTask {
     /// With what the request ends when it fails.
     failure: Option<Failure>,
     told_issued: bool,
+    /// The certificate is another worker's, who may have delivered it.
+    is_others: bool,
+    /// What the CA knows the request by.
+    key: Option<IdempotencyKey>,
 }
 
 #[async_trait]
@@ -155,8 +182,10 @@ impl Task for PkcsTask {
     }
 
     async fn step(&mut self, context: &Context, job: &Job) -> Step {
-        if self.machine.is_none() {
-            self.machine = Some(Machine::new(self.abilities, job.find_first));
+        if self.machine.is_none()
+            && let Err(step) = self.begin(context, job).await
+        {
+            return step;
         }
         if core::mem::take(&mut self.committing) {
             self.tell(Answer::Committed, context.runtime.now());
@@ -188,6 +217,7 @@ impl Task for PkcsTask {
                     self.committing = true;
                     return Step::Commit(state);
                 }
+                Action::Wait(pause) if self.machine.as_ref().is_some_and(Machine::is_pending) => return Step::Pending(pause),
                 Action::Wait(pause) => return Step::Wait(pause),
                 Action::Find => self.find(context, job, now).await,
                 Action::Issue => self.issue(context, job, now).await,
@@ -204,6 +234,23 @@ impl Task for PkcsTask {
                 return step;
             }
         }
+    }
+
+    fn keep(&self) -> Kept {
+        let (Some(made), Some(machine)) = (&self.made, &self.machine) else { return Kept::default() };
+        let issued = self.issued.as_deref();
+        Kept {
+            task: Some(kept::write(made, machine, issued)),
+            certificate: issued.map(|issued| (issued.certificate.to_vec(), issued.ca_side_id.clone())),
+        }
+    }
+
+    fn suspicion(&self, ended: bool) -> Option<Suspicion> {
+        let (Some(made), Some(machine)) = (&self.made, &self.machine) else { return None };
+        let (most, known) = machine.suspicion(ended, self.issued.is_some() && !self.is_others)?;
+        let known = self.issued.as_deref().filter(|_| known);
+        let record = Suspect::write(made, &self.request.ca, self.key?, known);
+        Some(Suspicion { record, most, after: self.abilities.in_flight })
     }
 
     fn left_behind(&self, context: &Context, job: &Job, why: &str) {
@@ -233,6 +280,37 @@ impl Task for PkcsTask {
 }
 
 impl PkcsTask {
+    /// Begins, or goes on where the row says that an earlier run was.
+    async fn begin(&mut self, context: &Context, job: &Job) -> Result<(), Step> {
+        self.key = Some(job.key);
+        let now = context.runtime.now();
+        let restored = self.kept.take().and_then(|kept| kept::read(&kept, self.request.ca.clone(), self.abilities, job.find_first, now));
+        let Some(restored) = restored else {
+            self.machine = Some(Machine::new(self.abilities, job.find_first));
+            return Ok(());
+        };
+        self.made = Some(Arc::new(restored.made));
+        self.issued = restored.issued.map(Arc::new);
+        self.machine = Some(restored.machine);
+        if self.machine.as_ref().is_some_and(|machine| machine.phase == Phase::Refused) {
+            self.failure = Some(Failure::new(ErrorClass::Transient, "the connector ended while the request failed"));
+        }
+        Ok(())
+    }
+
+    /// For whom the result is encrypted; asked again after a restart, since the policy may have changed.
+    async fn recipient(&mut self, context: &Context, job: &Job) -> Result<Arc<ApprovedRecipient>, MakeError> {
+        if let Some(recipient) = &self.recipient {
+            return Ok(Arc::clone(recipient));
+        }
+        let (config, request, device) = (self.config.clone(), self.request.clone(), job.meta.device.clone());
+        let (provider, limits, now) = (context.provider.clone(), context.limits.clone(), context.runtime.now());
+        let check = context.offload(move || config.recipients.check_der(&provider, &limits, &request.recipient, device.as_ref(), now));
+        let recipient = Arc::new(check.await.map_err(MakeError::message)??);
+        self.recipient = Some(Arc::clone(&recipient));
+        Ok(recipient)
+    }
+
     fn tell(&mut self, answer: Answer, now: Timestamp) -> Verdict {
         self.machine.as_mut().map_or(Verdict::Fail, |machine| machine.on(answer, now))
     }
@@ -310,8 +388,9 @@ impl PkcsTask {
         let (provider, limits) = (context.provider.clone(), context.limits.clone());
         let made = context.offload(move || make(&config, &request, &meta, &provider, &limits, now)).await?;
         match made {
-            Ok(made) => {
+            Ok((made, recipient)) => {
                 self.made = Some(Arc::new(made));
+                self.recipient = Some(Arc::new(recipient));
                 self.tell(Answer::Made, now);
                 Ok(())
             }
@@ -349,6 +428,10 @@ impl PkcsTask {
                 Err(error) => return Err(self.refuse(context, job, &error)),
             }
         };
+        // Whoever was stopped for longer than its lease finds out here, before it asks.
+        if !job.lease.holds(&*context.runtime) {
+            return Err(Step::Renew);
+        }
         self.asked_at = Some(context.runtime.monotonic());
         // Until the answer is here it counts as lost: this future may be dropped.
         let asked = self.machine.clone();
@@ -455,6 +538,7 @@ impl PkcsTask {
                 let revoke =
                     !others && Certificate::from_der(&issued.certificate, &context.limits).is_ok_and(|leaf| leaf.serial().is_some());
                 self.tell(Answer::Mismatch { revoke }, now);
+                self.is_others = others;
                 if others {
                     self.tell_revocation(context, job, "not asked for: it may have been delivered by whoever asked before");
                 } else if !revoke {
@@ -540,7 +624,10 @@ impl PkcsTask {
             self.tell_issued(context, job, &checked);
         }
         let (config, request, provider) = (self.config.clone(), self.request.clone(), context.provider.clone());
-        let packed = context.offload(move || pack(&config, &request, &made, &issued, &checked, &provider)).await?;
+        let packed = match self.recipient(context, job).await {
+            Ok(to) => context.offload(move || pack(&config, &request, &made, &to, &issued, &checked, &provider)).await?,
+            Err(error) => Err(error),
+        };
         match packed {
             Ok(result) => Ok(Outcome::Pkcs(Box::new(result))),
             Err(error) => {
@@ -599,7 +686,7 @@ fn make(
     provider: &CryptoProvider,
     limits: &Limits,
     now: Timestamp,
-) -> Result<Made, MakeError> {
+) -> Result<(Made, ApprovedRecipient), MakeError> {
     let plan = config.issuance.plan(request, meta, now)?;
     let recipient = config.recipients.check_der(provider, limits, &request.recipient, meta.device.as_ref(), now)?;
     if request.pfx_profile != PfxProfile::Pbmac1 {
@@ -626,7 +713,7 @@ fn make(
     let to_be_signed = builder.to_be_signed(signature_algorithm(request.key)).map_err(MakeError::message)?;
     let signature = sign_now(&*signer, to_be_signed.algorithm(), to_be_signed.message()).map_err(MakeError::message)?;
     let csr = CertificateSigningRequestDer::from(to_be_signed.finish(&signature));
-    Ok(Made { plan, recipient, key, public_key, csr })
+    Ok((Made { plan, key, public_key, csr }, recipient))
 }
 
 fn signature_algorithm(key: KeyAlgorithm) -> SignatureAlgorithm {
@@ -654,6 +741,7 @@ fn pack(
     config: &PkcsConfig,
     request: &PkcsRequest,
     made: &Made,
+    recipient: &ApprovedRecipient,
     issued: &Issued,
     checked: &Checked,
     provider: &CryptoProvider,
@@ -670,7 +758,7 @@ fn pack(
         builder = builder.iterations(iterations);
     }
     let file = builder.build(&password, provider).map_err(MakeError::message)?;
-    let seal = |content: &[u8]| made.recipient.seal(content, config.cipher, config.transport, provider).map_err(MakeError::message);
+    let seal = |content: &[u8]| recipient.seal(content, config.cipher, config.transport, provider).map_err(MakeError::message);
     Ok(PkcsResult::new(
         seal(file.secret_bytes())?,
         seal(password.secret_bytes())?,

@@ -34,6 +34,7 @@ impl RevokeWorker {
     }
 }
 
+#[async_trait]
 impl Worker for RevokeWorker {
     fn flow(&self) -> Flow {
         Flow::Revoke
@@ -266,6 +267,9 @@ impl Task for RevokeTask {
         let Some(authority) = self.authority() else {
             return Step::Failed(Failure::new(ErrorClass::Internal, "the CA of the request is not configured any more"));
         };
+        if !job.lease.holds(&*context.runtime) {
+            return Step::Renew;
+        }
         let call = RevokeCall::new(
             &self.serial,
             self.known.as_ref().and_then(|known| known.certificate.as_ref()),

@@ -16,14 +16,15 @@ use super::registration::{self, RegistrationAuthoritySource};
 use super::service::{Inner, Service};
 use super::wire::Form;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, SlotName};
-use crate::flow::seal::Sealer;
+use crate::flow::seal::{Sealer, key_finding};
 use crate::flow::{Context, Finding, module_findings};
 use crate::ids::{CaName, InstanceId, TemplateName, TenantId};
 use crate::limits::Limits;
 use crate::message::scep::EmptyContent;
 use crate::policy::IssuancePolicy;
-use crate::ports::{CertificateAuthority, ChallengeValidator, EventSink, Journal, RegistrationAuthority, Runtime, ScepNotifier};
-use crate::secret::SecretBytes;
+use crate::ports::{
+    CertificateAuthority, ChallengeValidator, EventSink, Journal, RegistrationAuthority, Runtime, ScepNotifier, SealingKeys,
+};
 
 /// Everything that is wrong with the configuration of a SCEP service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +67,7 @@ pub struct ServiceBuilder {
     admission: Admission,
     persistence: Persistence,
     limits: Limits,
-    sealing_key: Option<SecretBytes>,
+    sealing_key: Option<SealingKeys>,
     issuing_authority: Option<String>,
     fips: Fips,
 }
@@ -231,10 +232,11 @@ impl ServiceBuilder {
         self
     }
 
-    /// Sets the key of 32 bytes that journal rows are sealed with; required when the journal is durable. Otherwise a fresh one is made.
+    /// Sets the keys that journal rows are sealed with: a [`SealingKey`](crate::ports::SealingKey), or one key of 32 random bytes as
+    /// `SecretBytes`; required when the journal is durable. Otherwise a fresh one is made.
     #[must_use]
-    pub fn sealing_key(mut self, key: SecretBytes) -> Self {
-        self.sealing_key = Some(key);
+    pub fn sealing_key(mut self, keys: impl Into<SealingKeys>) -> Self {
+        self.sealing_key = Some(keys.into());
         self
     }
 
@@ -277,17 +279,6 @@ impl ServiceBuilder {
         };
         self.check_status_source(&mut findings).await;
         let provider = Arc::new(self.provider.clone());
-        let sealer = match self.sealing_key.take() {
-            Some(key) => Sealer::new(provider.clone(), key),
-            None => Sealer::random(provider.clone()),
-        };
-        if sealer.is_err() {
-            findings.push(Finding::new(
-                "scep.sealing_key",
-                "no rows can be sealed with it",
-                "give 32 random bytes and a provider with `random` and `aead`",
-            ));
-        }
         let context = match (&self.tenant, &self.instance, &self.runtime, &self.sink) {
             (Some(tenant), Some(instance), Some(runtime), Some(sink)) => Some(Context {
                 tenant: tenant.clone(),
@@ -299,8 +290,18 @@ impl ServiceBuilder {
             }),
             _ => None,
         };
+        let sealer = context
+            .as_ref()
+            .map(|context| Sealer::new(context.provider.clone(), context.tenant.clone(), context.runtime.clone(), self.sealing_key.take()));
+        if let (Some(Err(error)), true) = (&sealer, findings.is_empty()) {
+            findings.push(Finding::new(
+                "scep.sealing_key",
+                error.to_string(),
+                "give 32 random bytes, and a provider with `random` and `aead`",
+            ));
+        }
         let authorities = self.authorities(context.as_ref(), chain, &mut findings).await.filter(|_| findings.is_empty());
-        let (Some((current, former)), Some(context), Some(policy), Ok(sealer)) = (authorities, context, self.policy, sealer) else {
+        let (Some((current, former)), Some(context), Some(policy), Some(Ok(sealer))) = (authorities, context, self.policy, sealer) else {
             return Err(ScepBuildError { findings });
         };
         let managed = match self.ra {
@@ -424,17 +425,12 @@ impl ServiceBuilder {
         if let RegistrationAuthoritySource::Managed(managed) = &self.ra {
             findings.extend(managed.finding());
         }
+        findings.extend(key_finding("scep.sealing_key", &*self.journal, self.sealing_key.as_ref()));
         let mut check = |wrong: bool, setting: &str, problem: &str, remedy: &str| {
             if wrong {
                 findings.push(Finding::new(format!("scep.{setting}"), problem, remedy));
             }
         };
-        check(
-            self.journal.is_durable() && self.sealing_key.is_none(),
-            "sealing_key",
-            "the journal is durable and a fresh key would not open its rows after a restart",
-            "set one with `sealing_key`, kept apart from the journal",
-        );
         check(
             self.issuing_authority.as_ref().is_some_and(|name| name.is_empty() || name.chars().count() > 256),
             "issuing_authority",

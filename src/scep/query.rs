@@ -44,7 +44,13 @@ impl Inner {
             Ok(None) => return (no_such_transaction(), None),
             Err(()) => return (journal, None),
         };
-        let Ok(latest) = latest else { return (journal, None) };
+        let latest = match latest {
+            Ok(latest) => latest,
+            Err(error) => {
+                self.journal_failed(&subject, &PortError::misconfigured(error.to_string()));
+                return (journal, None);
+            }
+        };
         if latest.signer_key != signer_key {
             return (no_such_transaction(), None);
         }
@@ -58,7 +64,13 @@ impl Inner {
         if until <= self.now() {
             return (no_such_transaction(), None);
         }
-        let Ok(record) = self.sealer.open(&row).and_then(Record::decode) else { return (journal, None) };
+        let record = match self.sealer.open(&row).and_then(Record::decode) {
+            Ok(record) => record,
+            Err(error) => {
+                self.journal_failed(&subject, &PortError::misconfigured(error.to_string()));
+                return (journal, None);
+            }
+        };
         let original = record.signer.as_deref().and_then(|der| Certificate::from_der(der, &self.context.limits).ok());
         let Some(original) = original else { return (journal, None) };
         let authority = self.authorities().current.clone();
