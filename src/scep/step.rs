@@ -513,7 +513,7 @@ mod tests {
         );
     }
 
-    const INPUTS: [Input; 30] = [
+    const INPUTS: [Input; 31] = [
         NEW,
         Input::Known(Stored { state: RowState::Asked, is_pending: false, is_told: false }),
         Input::Known(Stored { state: RowState::Asked, is_pending: true, is_told: false }),
