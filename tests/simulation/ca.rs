@@ -13,7 +13,7 @@ use intune_connector::message::certificate::CertificateBuilder;
 use intune_connector::message::csr::Csr;
 use intune_connector::message::name::Name;
 use intune_connector::ports::{
-    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued,
+    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAllAnswer, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued,
     KnownCertificate, LookupAnswer, LookupRequest, PortError, RevokeAnswer, RevokeBy, RevokeCall, Runtime as _, StatusRequest,
 };
 use intune_connector::retry::Effect;
@@ -46,7 +46,6 @@ pub struct Entry {
     pub revoked: bool,
     /// Not as planned, so that it may not be delivered.
     pub spoilt: bool,
-    pub at: Duration,
 }
 
 /// What it will do.
@@ -154,7 +153,7 @@ impl Ca {
         let signature = sign_now(&*SHARED.ca_key, unsigned.algorithm(), unsigned.message()).unwrap();
         self.chance.tell(|| format!("CA issued {shown} as {serial}{}", if spoilt { ", spoilt" } else { "" }));
         let certificate = unsigned.finish(&signature).into();
-        state.entries.push(Entry { key, subject: shown, serial, certificate, revoked: false, spoilt, at });
+        state.entries.push(Entry { key, subject: shown, serial, certificate, revoked: false, spoilt });
     }
 
     /// It will issue after that time.
@@ -321,6 +320,18 @@ impl CertificateAuthority for CaPort {
             None if is_pending => FindAnswer::CannotTell,
             None => FindAnswer::Absent,
         })
+    }
+
+    async fn find_all(&self, request: FindRequest<'_>) -> Result<FindAllAnswer, PortError> {
+        self.process.pass().await;
+        let fault = self.ca.chance.strikes();
+        self.tell(|| format!("find all of {} fault {fault}", short(&request.key)));
+        if fault {
+            return Err(PortError::transient("no connection"));
+        }
+        let found = self.ca.state().entries.iter().filter(|entry| entry.key == Some(request.key)).map(answer).collect();
+        self.process.pass().await;
+        Ok(if self.ca.is_searchable() { FindAllAnswer::Certificates(found) } else { FindAllAnswer::CannotTell })
     }
 
     async fn lookup(&self, request: LookupRequest<'_>) -> Result<LookupAnswer, PortError> {

@@ -9,7 +9,7 @@ use intune_connector::ids::Thumbprint;
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::pfx;
-use intune_connector::ports::{Failure, Outcome};
+use intune_connector::ports::{Failure, Outcome, RowKind, RowState};
 use intune_connector::retry::ErrorClass;
 use intune_connector::secret::Password;
 use intune_connector::terms::Flow;
@@ -194,8 +194,14 @@ fn certificates(world: &World) -> Vec<String> {
     wrong
 }
 
-/// Whether the orphan ledger has it. A CA that can be searched, or that issues once, leaves none.
+/// Whether the orphan ledger has it and goes on watching: where the CA cannot be searched, or a clock that jumped has put the look off.
+///
+/// What SCEP cannot find out for want of a search is parked, with an event.
 fn is_ledgered(world: &World, issued: &crate::ca::Entry) -> bool {
-    let _ = issued;
-    world.ca.kind == crate::ca::Kind::Blind
+    let is_watched = !world.ca.is_searchable() || jumped(world) > CLOCK_DIFFERENCE;
+    world.store.rows().iter().any(|row| match row.key.kind {
+        RowKind::Orphan => is_watched && Some(row.key.key) == issued.key && !row.state.is_final(),
+        RowKind::ScepTransaction => !world.ca.is_searchable() && issued.subject.starts_with("CN=scep") && row.state == RowState::Parked,
+        _ => false,
+    })
 }

@@ -35,7 +35,6 @@ struct Trace {
 pub enum Wanted {
     #[default]
     Nothing,
-    Digest,
     Lines,
 }
 
@@ -110,9 +109,7 @@ impl Chance {
         for byte in line.bytes() {
             trace.digest = (trace.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        if trace.wanted == Wanted::Lines {
-            trace.lines.push(line);
-        }
+        trace.lines.push(line);
     }
 
     pub fn is_traced(&self) -> bool {

@@ -29,7 +29,7 @@ use crate::plan::{Chance, Wanted};
 use crate::process::{MachineRuntime, Process, WallClock};
 use crate::queue::{Entry, QueuePort, Service, import_key_name};
 use crate::random::Seeded;
-use crate::shared::{SHARED, START};
+use crate::shared::{DAY, SHARED, START};
 use crate::sink::{AdminLog, Sink};
 
 const CA_NAME: &str = "Contoso Issuing CA";
@@ -356,6 +356,8 @@ impl World {
             .sealing_key(SecretBytes::copy_from(&SEALING_KEY))
             .tenant("contoso.example".parse().unwrap())
             .instance(process.instance.clone())
+            // A clock that jumps ahead by a day forgets what is a day old.
+            .retention(7 * DAY)
             .runtime(runtime)
             .sink(Arc::new(self.sink(process)))
             .flow(pkcs.with_settings(settings()))
