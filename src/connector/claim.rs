@@ -96,7 +96,7 @@ async fn take_up(inner: &Inner, spec: &Arc<FlowSpec>, row: Row, content: Content
     };
     let kept = held.content.task().map(|task| crate::secret::SecretBytes::copy_from(task.secret_bytes()));
     let none = crate::secret::SecretBytes::new(Vec::new());
-    let resumed = Resumed { task: kept.as_ref().unwrap_or(&none) };
+    let resumed = Resumed { task: kept.as_ref().unwrap_or(&none), key: held.row.key.key };
     begin(inner, spec, item, held, Some(resumed), taken);
 }
 

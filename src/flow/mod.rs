@@ -273,6 +273,8 @@ pub(crate) trait Worker: Debug + Send + Sync {
 pub(crate) struct Resumed<'a> {
     /// What its task kept.
     pub(crate) task: &'a crate::secret::SecretBytes,
+    /// What names the request.
+    pub(crate) key: IdempotencyKey,
 }
 
 /// A configured flow, as the connector's builder takes it. Every flow's config converts into one.

@@ -101,6 +101,7 @@ impl Worker for PkcsWorker {
         match self.task(item) {
             Ok(mut task) => {
                 task.kept = Some(SecretBytes::copy_from(resumed.task.secret_bytes()));
+                task.key = Some(resumed.key);
                 Accepted::Task(Box::new(task))
             }
             Err(other) => other,
@@ -246,11 +247,12 @@ impl Task for PkcsTask {
     }
 
     fn suspicion(&self, ended: bool) -> Option<Suspicion> {
-        let (Some(made), Some(machine)) = (&self.made, &self.machine) else { return None };
-        let (most, known) = machine.suspicion(ended, self.issued.is_some() && !self.is_others)?;
-        let known = self.issued.as_deref().filter(|_| known);
-        let record = Suspect::write(made, &self.request.ca, self.key?, known);
-        Some(Suspicion { record, most, after: self.abilities.in_flight })
+        if let Some(kept) = &self.kept {
+            // It ends before its first step: as far as its row says.
+            let restored = kept::read(kept, self.request.ca.clone(), self.abilities, true, Timestamp::default())?;
+            return self.suspicion_of(&restored.made, &restored.machine, restored.issued.as_ref(), ended);
+        }
+        self.suspicion_of(self.made.as_ref()?, self.machine.as_ref()?, self.issued.as_deref(), ended)
     }
 
     fn left_behind(&self, context: &Context, job: &Job, why: &str) {
@@ -280,6 +282,12 @@ impl Task for PkcsTask {
 }
 
 impl PkcsTask {
+    fn suspicion_of(&self, made: &Made, machine: &Machine, issued: Option<&Issued>, ended: bool) -> Option<Suspicion> {
+        let (most, known) = machine.suspicion(ended, issued.is_some() && !self.is_others)?;
+        let record = Suspect::write(made, &self.request.ca, self.key?, issued.filter(|_| known));
+        Some(Suspicion { record, most, after: self.abilities.in_flight })
+    }
+
     /// Begins, or goes on where the row says that an earlier run was.
     async fn begin(&mut self, context: &Context, job: &Job) -> Result<(), Step> {
         self.key = Some(job.key);
