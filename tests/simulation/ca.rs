@@ -13,8 +13,9 @@ use intune_connector::message::certificate::CertificateBuilder;
 use intune_connector::message::csr::Csr;
 use intune_connector::message::name::Name;
 use intune_connector::ports::{
-    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAllAnswer, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued,
-    KnownCertificate, LookupAnswer, LookupRequest, PortError, RevokeAnswer, RevokeBy, RevokeCall, Runtime as _, StatusRequest,
+    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAllAnswer, FindAnswer, FindRequest, IssueAnswer,
+    IssueRequest, Issued, KnownCertificate, LookupAnswer, LookupRequest, PortError, RevokeAnswer, RevokeBy, RevokeCall, Runtime as _,
+    StatusRequest,
 };
 use intune_connector::retry::Effect;
 use rustls_pki_types::CertificateDer;

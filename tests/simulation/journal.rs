@@ -51,6 +51,18 @@ impl Store {
         self.state().rows.values().cloned().collect()
     }
 
+    /// Into the trace: what is left in the journal, with its times from now on by the true clock.
+    pub fn tell_rows(&self) {
+        let now = self.runtime.now().as_secs();
+        for row in self.rows() {
+            self.chance.tell(|| {
+                let (key, owner) = (&row.key.key.as_hex()[..8], row.owner.as_ref().map(|owner| owner.as_str()));
+                let (due, lease) = (row.due.as_secs() - now, row.lease_until.as_secs() - now);
+                format!("row {key} {:?} {} {:?} owner {owner:?} due {due} lease {lease}", row.key.kind, row.flow, row.state)
+            });
+        }
+    }
+
     /// Of what a process had under way, the seed decides what was stored.
     pub fn process_ended(&self, process: u32) {
         let mut state = self.state();
@@ -214,12 +226,13 @@ impl Journal for JournalPort {
         let claimed = self
             .call("claim", move |state| {
                 let free = |row: &&Row| {
+                    let is_own = request.own && row.owner.as_ref() == Some(&owner);
                     row.key.kind == request.kind
                         && row.flow == request.flow
                         && !row.state.is_final()
-                        && row.due <= now
+                        && (is_own || row.due <= now)
                         && request.routes.as_ref().is_none_or(|routes| row.route.as_ref().is_none_or(|route| routes.contains(route)))
-                        && (row.owner.is_none() || row.lease_until <= now || (request.own && row.owner.as_ref() == Some(&owner)))
+                        && (is_own || row.owner.is_none() || row.lease_until <= now)
                 };
                 let mut claimed: Vec<Row> = state.rows.values().filter(free).cloned().collect();
                 claimed.sort_by_key(|row| (row.created, row.key));

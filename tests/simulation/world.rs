@@ -92,6 +92,7 @@ pub fn play(seed: u64, wanted: Wanted) -> Played {
     if done.is_err() {
         wrong.push("everything waits for something that never comes".to_owned());
     }
+    world.store.tell_rows();
     let (digest, trace) = world.chance.trace();
     let restarts = world.ends.lock().unwrap().len() as u64;
     let requests = (world.service.entries.lock().unwrap().len() + world.devices) as u64;
