@@ -196,11 +196,12 @@ fn certificates(world: &World) -> Vec<String> {
 
 /// Whether the orphan ledger has it and goes on watching: where the CA cannot be searched, or a clock that jumped has put the look off.
 ///
-/// What SCEP cannot find out for want of a search is parked, with an event.
+/// What SCEP cannot find out for want of a search is parked, with an event; so is a request whose result the queue refused, with its certificate.
 fn is_ledgered(world: &World, issued: &crate::ca::Entry) -> bool {
     let is_watched = !world.ca.is_searchable() || jumped(world) > CLOCK_DIFFERENCE;
     world.store.rows().iter().any(|row| match row.key.kind {
         RowKind::Orphan => is_watched && Some(row.key.key) == issued.key && !row.state.is_final(),
+        RowKind::Request => Some(row.key.key) == issued.key && row.state == RowState::Parked,
         RowKind::ScepTransaction => !world.ca.is_searchable() && issued.subject.starts_with("CN=scep") && row.state == RowState::Parked,
         _ => false,
     })

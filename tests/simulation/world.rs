@@ -38,7 +38,7 @@ pub const DEADLINE: Duration = Duration::from_secs(6 * 3_600);
 /// A world that is not done by then has lost something.
 const GIVE_UP: Duration = Duration::from_secs(5 * 86_400);
 /// For what the sweep does after the last request has ended.
-const SWEEP_TIME: Duration = Duration::from_secs(3 * 3_600);
+const SWEEP_TIME: Duration = Duration::from_secs(5_400);
 
 /// What a seed came to.
 pub struct Played {
@@ -359,6 +359,8 @@ impl World {
             .instance(process.instance.clone())
             // A clock that jumps ahead by a day forgets what is a day old.
             .retention(7 * DAY)
+            // Looked at four times in a lease: what idle machines cost is not tried here.
+            .lease(Duration::from_secs(480))
             .runtime(runtime)
             .sink(Arc::new(self.sink(process)))
             .flow(pkcs.with_settings(settings()))
