@@ -112,7 +112,7 @@ impl World {
         for (flow, least) in [(Flow::Pkcs, 8), (Flow::PkcsRecrypt, 4), (Flow::PkcsImport, 4), (Flow::Revoke, 4)] {
             for number in 0..least + chance.below(2) as usize {
                 let serial = (flow == Flow::Revoke).then(|| ca.issue_before(&format!("left the company {number}")));
-                let arrives = if chance.one_in(3) { chance.seconds(0, 3_600) } else { Duration::ZERO };
+                let arrives = if chance.one_in(3) { chance.seconds(0, 1_800) } else { Duration::ZERO };
                 entries.push(Entry::new(flow, number, serial, arrives));
             }
         }
@@ -233,7 +233,7 @@ impl World {
     /// Clocks that jump, and processes that are stopped beyond their leases and go on.
     async fn weather(&self) {
         for _ in 0..1 + self.chance.below(4) {
-            self.runtime.sleep(self.chance.seconds(0, 1_500)).await;
+            self.runtime.sleep(self.chance.seconds(0, 900)).await;
             let machine = &self.machines[self.chance.below(self.machines.len() as u64) as usize];
             if self.chance.one_in(4) {
                 let time = self.chance.seconds(1, 1_500);
