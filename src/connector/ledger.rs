@@ -21,6 +21,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_sec
 /// How long a CA that can be searched is watched for what may still show up. Longer than any CA keeps a request in hand.
 const WATCH: Duration = Duration::from_secs(7 * 86_400);
 
+/// For so long a result that the queue refused may be offered again; then its certificate is revoked.
+pub(super) const REDRIVE: Duration = Duration::from_secs(86_400);
+
 /// The numbers of the fields never change: old rows must be read.
 mod field {
     pub(super) const META: u8 = 1;
@@ -114,7 +117,7 @@ impl Inner {
         let key = orphan_key(held.row.key.key);
         let known = self.load(vec![key]).await?.into_iter().next();
         let now = self.now();
-        let record = SecretBytes::copy_from(suspicion.record.bytes());
+        let record = suspicion.record;
         let (mut row, entry) = match known.and_then(|row| Some((self.open_orphan(&row)?, row))) {
             Some((entry, row)) if entry.most >= suspicion.most && !row.state.is_final() => return Some(None),
             Some((entry, row)) => (row, Entry { record, most: entry.most.max(suspicion.most), settled: false, note: None, ..entry }),
@@ -164,8 +167,13 @@ impl Inner {
                 Some((request, Some(content))) if request.state == RowState::Parked && content.outcome().is_none() => {
                     return self.put_off(row, &entry, now.saturating_add(PAUSE.1)).await;
                 }
-                Some((_, Some(content))) => {
-                    let has_failed = content.outcome().is_none_or(|outcome| outcome.failure().is_some());
+                // The queue refused its result; an operator may still offer it again.
+                Some((request, Some(_))) if request.state == RowState::Parked && now.since(request.updated) < REDRIVE => {
+                    return self.put_off(row, &entry, request.updated.saturating_add(REDRIVE)).await;
+                }
+                Some((request, Some(content))) => {
+                    let is_taken = matches!(request.state, RowState::Acknowledged | RowState::Packed | RowState::Uploading);
+                    let has_failed = !is_taken || content.outcome().is_none_or(|outcome| outcome.failure().is_some());
                     entry.delivered = content.certificate.filter(|_| !has_failed);
                     entry.settled = true;
                 }
@@ -221,6 +229,14 @@ impl Inner {
                 .with_detail("serial", serial)
                 .with_detail("revocation", "Revoked")
         });
+    }
+
+    /// Whether the certificate of a request was revoked, or will be in a moment, since the queue refused the result.
+    pub(super) async fn is_revoked_as_orphan(&self, key: IdempotencyKey) -> Option<bool> {
+        let rows = self.load(vec![orphan_key(key)]).await?;
+        Some(rows.first().is_some_and(|row| {
+            row.state.is_final() || self.open_orphan(row).is_none_or(|entry| entry.settled || !entry.revoked.is_empty())
+        }))
     }
 
     /// An entry as it is when an operator has settled it; `None` when it does not open.

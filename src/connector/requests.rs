@@ -71,6 +71,9 @@ pub enum RequestError {
     /// Its row does not open with the sealing keys.
     #[error("the row does not open with the sealing keys that are given: it was sealed with another one, or changed")]
     DoesNotOpen,
+    /// The queue refused its result more than a day ago.
+    #[error("the certificate of the request was revoked, since the queue refused the result a day ago or longer; drop the request")]
+    Revoked,
     /// Somebody changed it in the meantime.
     #[error("the request was changed in the meantime; look at it again")]
     Changed,
@@ -107,7 +110,8 @@ impl Handle {
         self.unpark(key, None).await
     }
 
-    /// Ends a parked request: the queue gets a failure, and a certificate that was issued for it goes to the ledger of orphans.
+    /// Ends a parked request: the queue gets a failure, and a certificate that was issued for it goes to the ledger of orphans. One whose
+    /// result the queue has refused ends without another answer, and its certificate is revoked.
     ///
     /// # Errors
     /// [`RequestError`]; nothing is changed then, unless the journal failed.
@@ -160,6 +164,13 @@ impl Handle {
         let (mut row, mut content) = self.row(key).await?;
         if row.state != RowState::Parked {
             return Err(RequestError::NotParked(row.state));
+        }
+        if given_up.is_none() && content.outcome().is_some() {
+            match inner.is_revoked_as_orphan(key).await {
+                Some(false) => {}
+                Some(true) => return Err(RequestError::Revoked),
+                None => return Err(RequestError::Journal(PortError::transient("the ledger of orphans could not be read"))),
+            }
         }
         let now = inner.now();
         (content.crashes, content.given_back, content.problem) = (0, true, None);

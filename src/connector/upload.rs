@@ -4,10 +4,12 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::inner::{Held, Inner, Ready, Stored};
+use super::ledger::REDRIVE;
 use super::work::describe_outcome;
-use crate::flow::FlowSpec;
+use crate::flow::{FlowSpec, Suspicion};
 use crate::ports::{CommitAnswer, CompleteAnswer, CompleteRequest, ResultItem, RowState};
 use crate::retry::{ErrorClass, Retry};
+use crate::secret::SecretBytes;
 
 /// What an upload leaves.
 #[derive(Debug)]
@@ -173,8 +175,21 @@ fn ended(held: Box<Held>, state: RowState) -> Unclosed {
 
 /// Stores that requests have ended; gives those whose end is not stored, to be tried again. The queue has the results, so nothing is undone.
 pub(super) async fn close(inner: &Inner, spec: &FlowSpec, ended: Vec<Unclosed>) -> Vec<Unclosed> {
-    let (mut rows, mut going, mut left) = (Vec::new(), Vec::new(), Vec::new());
-    for end in ended {
+    let (mut rows, mut beside, mut going, mut left) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for mut end in ended {
+        if end.state == RowState::Acknowledged {
+            end.held.content.if_not_taken = None;
+        }
+        if let Some(record) = &end.held.content.if_not_taken {
+            let record = SecretBytes::copy_from(record.secret_bytes());
+            match inner.orphan_row(&end.held, Suspicion { record, most: 1, after: REDRIVE }).await {
+                Some(orphan) => beside.extend(orphan),
+                None => {
+                    left.push(end);
+                    continue;
+                }
+            }
+        }
         match inner.next_row(&end.held.row, &end.held.content, end.state) {
             Some(row) => {
                 rows.push(row);
@@ -183,6 +198,7 @@ pub(super) async fn close(inner: &Inner, spec: &FlowSpec, ended: Vec<Unclosed>) 
             None => left.push(end),
         }
     }
+    rows.extend(beside);
     match inner.commit(rows).await {
         Some(answers) => {
             for (mut end, answer) in going.into_iter().zip(answers) {

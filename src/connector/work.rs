@@ -204,6 +204,9 @@ pub(super) async fn finish(inner: &Inner, active: Active, result: Result<Outcome
     let (kept, suspicion) = keep(task.as_ref(), outcome.failure().is_some());
     held.content.keep(kept);
     held.content.end(&outcome, &inner.context.instance);
+    if outcome.failure().is_none() {
+        held.content.if_not_taken = catch_unwind(AssertUnwindSafe(|| task.if_not_taken())).unwrap_or_default();
+    }
     (held.is_suspect, held.content.crashes) = (false, 0);
     // Not stored: the upload stores it before it sends anything.
     if inner.advance_with(&mut held, RowState::Packed, suspicion).await == Stored::Conflict {

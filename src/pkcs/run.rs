@@ -31,7 +31,7 @@ use crate::ports::{
     PkcsRequest, PkcsResult, PortError, PortErrorKind, QueueItem, RequestMeta, RevokeCall, RowState, StatusRequest,
 };
 use crate::retry::{Effect, ErrorClass, Retry};
-use crate::secret::Password;
+use crate::secret::{Password, SecretBytes};
 use crate::terms::{Flow, KeyAlgorithm, PfxProfile, RevocationReason};
 use crate::time::Timestamp;
 
@@ -244,11 +244,15 @@ impl Task for PkcsTask {
     }
 
     fn suspicion(&self, ended: bool) -> Option<Suspicion> {
-        let (Some(made), Some(machine)) = (&self.made, &self.machine) else { return None };
+        let (made, machine) = (self.made.as_ref()?, self.machine.as_ref()?);
         let (most, known) = machine.suspicion(ended, self.issued.is_some() && !self.is_others)?;
-        let known = self.issued.as_deref().filter(|_| known);
-        let record = Suspect::write(made, &self.request.ca, self.key?, known);
-        Some(Suspicion { record, most, after: self.abilities.in_flight })
+        let record = Suspect::write(made, &self.request.ca, self.key?, self.issued.as_deref().filter(|_| known));
+        Some(Suspicion { record: SecretBytes::copy_from(record.bytes()), most, after: self.abilities.in_flight })
+    }
+
+    fn if_not_taken(&self) -> Option<SecretBytes> {
+        let record = Suspect::write(self.made.as_ref()?, &self.request.ca, self.key?, Some(self.issued.as_deref()?));
+        Some(SecretBytes::copy_from(record.bytes()))
     }
 
     fn left_behind(&self, context: &Context, job: &Job, why: &str) {
@@ -257,7 +261,7 @@ impl Task for PkcsTask {
             // What happened at the CA was told when it happened.
             Phase::Refused => {}
             _ if self.issued.is_some() => {
-                self.tell_handed_over(context, job, why, "not asked for; the certificate is an orphan, revoke it by hand");
+                self.tell_handed_over(context, job, why, "left to the ledger of orphans");
             }
             Phase::Pending { .. } => {
                 self.tell_lost(context, job, "The request ended while the CA may still issue; nobody gets that certificate.", None);

@@ -249,7 +249,8 @@ pub struct ClaimRequest {
     pub lease: Duration,
     /// Only rows with one of these routes, or with none; absent: any.
     pub routes: Option<Vec<Route>>,
-    /// Rows of this owner are free too, whatever their lease: it has just started, and an earlier run of it has ended.
+    /// Rows of this owner are free too, whatever their lease and due time: it has just started, and an earlier run of it has ended. They were in
+    /// hand, so they are due; a clock that was set back would say otherwise.
     pub own: bool,
 }
 

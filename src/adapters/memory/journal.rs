@@ -107,12 +107,13 @@ impl Journal for VolatileJournal {
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Row>, PortError> {
         let mut rows = self.lock();
         let free = |row: &&Row| {
+            let is_own = request.own && row.owner.as_ref() == Some(&request.owner);
             row.key.kind == request.kind
                 && row.flow == request.flow
                 && !row.state.is_final()
-                && row.due <= request.now
+                && (is_own || row.due <= request.now)
                 && request.routes.as_ref().is_none_or(|routes| row.route.as_ref().is_none_or(|route| routes.contains(route)))
-                && (row.owner.is_none() || row.lease_until <= request.now || (request.own && row.owner.as_ref() == Some(&request.owner)))
+                && (is_own || row.owner.is_none() || row.lease_until <= request.now)
         };
         let mut claimed: Vec<Row> = rows.values().filter(free).cloned().collect();
         oldest_first(&mut claimed);
