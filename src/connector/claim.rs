@@ -105,9 +105,9 @@ async fn take_up(inner: &Inner, spec: &Arc<FlowSpec>, row: Row, content: Content
     if let Some(why) = given_up
         && let Some(active) = taken.active.pop()
     {
-        match work::finish(inner, active, Err(Failure::new(ErrorClass::Internal, why))).await {
-            work::Worked::Done(ready) => taken.ready.push(ready),
-            _ => {}
+        let failure = Failure::new(ErrorClass::Internal, why);
+        if let work::Worked::Done(ready) = work::finish(inner, &spec.settings, active, Err(failure)).await {
+            taken.ready.push(ready);
         }
     }
 }
