@@ -1,0 +1,122 @@
+//! Judges a run by what queue, CA and devices wrote down, and by opening each result with the device's key.
+
+use std::path::Path;
+
+use intune_connector::adapters::{SqliteJournal, StdRuntime};
+use intune_connector::limits::Limits;
+use intune_connector::message::certificate::Certificate;
+use intune_connector::message::pfx;
+use intune_connector::ports::{Journal as _, LoadRequest, Outcome, RowKind};
+use intune_connector::secret::Password;
+
+use crate::ca::CaKind;
+use crate::fixture::{FIXTURE, IMPORT_PASSWORD, PAYLOAD, provider};
+use crate::world::{Request, State};
+
+/// What went wrong, one sentence each.
+pub fn wrong(state: &State, journal: &Path) -> Vec<String> {
+    let mut wrong = state.odd.clone();
+    for request in &state.requests {
+        let id = &request.item.meta.id;
+        match &request.results[..] {
+            [] => wrong.push(format!("{id}: lost, the queue has no result")),
+            [only] => wrong.extend(opens(state, request, only).err().map(|error| format!("{id}: {error}"))),
+            several => wrong.push(format!("{id}: {} different results were uploaded", several.len())),
+        }
+    }
+    for device in &state.devices {
+        let name = String::from_utf8_lossy(device.transaction());
+        let Some(got) = &device.got else {
+            wrong.push(format!("{name}: no certificate: {:?}", device.trouble));
+            continue;
+        };
+        // A CA that cannot say whether it has issued makes the service refuse; the device then begins anew.
+        if !device.trouble.is_empty() && state.ca.kind != CaKind::Blind {
+            wrong.push(format!("{name}: {:?}", device.trouble));
+        }
+        wrong.extend(is_alive(state, got).err().map(|error| format!("{name}: {error}")));
+        let thumbprint = got.thumbprint(provider()).unwrap().to_string();
+        let told = state.notified.get(device.transaction()).cloned().unwrap_or_default();
+        if told != [thumbprint.clone()] {
+            wrong.push(format!("{name}: Intune was told of {told:?}, the device has {thumbprint}"));
+        }
+    }
+    let extras = state.ca.extras();
+    if state.ca.kind != CaKind::Blind {
+        if extras > 0 {
+            wrong.push(format!("{extras} more certificates stay live than there are requests that have one"));
+        }
+    } else if extras > 0 {
+        let listed = orphans(journal);
+        if listed < extras {
+            wrong.push(format!("{extras} extra certificates live at the blind CA, and the orphan ledger has {listed}"));
+        }
+    }
+    wrong
+}
+
+/// How many certificates the connector says that nobody got.
+fn orphans(journal: &Path) -> usize {
+    let journal = SqliteJournal::open(journal).unwrap();
+    let runtime = StdRuntime::with_threads(1, 1).unwrap();
+    runtime.block_on(journal.load(LoadRequest::Open { kind: RowKind::Orphan, max: 10_000 })).unwrap().len()
+}
+
+fn is_alive(state: &State, certificate: &Certificate) -> Result<(), String> {
+    match state.ca.ledger.iter().find(|entry| entry.certificate.der() == certificate.der()) {
+        None => Err("the CA's ledger does not have the certificate".to_owned()),
+        Some(entry) if entry.revoked => Err("the certificate is revoked".to_owned()),
+        Some(_) => Ok(()),
+    }
+}
+
+fn opens(state: &State, request: &Request, outcome: &Outcome) -> Result<(), String> {
+    if let Some(failure) = outcome.failure() {
+        return Err(failure);
+    }
+    match outcome {
+        Outcome::Pkcs(result) => {
+            let password = Password::from(FIXTURE.open(&result.password_envelope)?);
+            let file = FIXTURE.open(&result.pfx_envelope)?;
+            let opened = pfx::open(file.secret_bytes(), Some(&password), provider(), &Limits::default());
+            let opened = opened.and_then(|opened| opened.into_mac_verified()).map_err(|error| error.to_string())?;
+            let identity = opened.contents().identity().map_err(|error| error.to_string())?;
+            let leaf = Certificate::from_der(&identity.certificate.der, &Limits::default()).map_err(|error| error.to_string())?;
+            let key = provider().signing_keys().unwrap().load(&identity.key.key).map_err(|error| error.to_string())?;
+            if leaf.serial() != Some(&result.serial) || key.public_key().as_ref() != leaf.spki() {
+                return Err("the result names another certificate or key than the file holds".to_owned());
+            }
+            is_alive(state, &leaf)
+        }
+        Outcome::Recrypt(result) if FIXTURE.open(&result.envelope)?.secret_bytes() == PAYLOAD => Ok(()),
+        Outcome::Import(result) if FIXTURE.open(&result.password_envelope)?.secret_bytes() == IMPORT_PASSWORD.as_bytes() => Ok(()),
+        Outcome::Revoke(_) => {
+            let revoked = state.ca.ledger.iter().any(|entry| Some(&entry.serial) == request.serial.as_ref() && entry.revoked);
+            if revoked { Ok(()) } else { Err("it is not revoked at the CA".to_owned()) }
+        }
+        other => Err(format!("the content changed, or it is of another flow: {other:?}")),
+    }
+}
+
+/// Versions that were answered as stored, and are not there any more. The judges then go by what is there.
+pub fn forgotten(state: &mut State, journal: &Path) -> Vec<String> {
+    let opened = match SqliteJournal::open(journal) {
+        Ok(opened) => opened,
+        Err(error) => return vec![format!("after the power cut: {error}")],
+    };
+    let runtime = StdRuntime::with_threads(1, 1).unwrap();
+    let keys = state.stored.keys().copied().collect();
+    let rows = match runtime.block_on(opened.load(LoadRequest::Keys(keys))) {
+        Ok(rows) => rows,
+        Err(error) => return vec![format!("after the power cut: {error}")],
+    };
+    let mut wrong = Vec::new();
+    for (key, version) in &mut state.stored {
+        let there = rows.iter().find(|row| row.key == *key).map_or(0, |row| row.version);
+        if there < *version {
+            wrong.push(format!("{:?}: a commit was answered as stored, version {version}, and after the power cut it is {there}", key.kind));
+            *version = there;
+        }
+    }
+    wrong
+}

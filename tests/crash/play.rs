@@ -1,0 +1,255 @@
+//! One run: a world, and a connector that is killed in it and started again until all is done.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, LazyLock, mpsc};
+use std::time::{Duration, Instant};
+
+use intune_connector::ports::RowState;
+use intune_connector::terms::Flow;
+
+use crate::ca::CaKind;
+use crate::clock::{HASTE, PACE};
+use crate::fixture::FIXTURE;
+use crate::judge;
+use crate::layer::Layer;
+use crate::life::{ORDERS, Orders};
+use crate::random::Random;
+use crate::world::World;
+
+/// A run that takes longer has lost something.
+const GIVE_UP: Duration = Duration::from_secs(40);
+
+#[derive(Debug, Clone)]
+pub enum Kill {
+    /// At that point, when it is passed for the so many-th time.
+    At(String, u32),
+    /// A moment after it.
+    After(String, u32, Duration),
+    /// So long after the start.
+    When(Duration),
+}
+
+#[derive(Debug)]
+pub struct Plan {
+    pub flow: Flow,
+    pub kind: CaKind,
+    pub seed: u64,
+    pub requests: usize,
+    /// One for each life but the last.
+    pub kills: Vec<Kill>,
+    pub skip: Option<RowState>,
+    pub layer: Option<Layer>,
+    pub loses_the_last: bool,
+}
+
+impl Plan {
+    pub fn new(flow: Flow, kind: CaKind, seed: u64) -> Self {
+        Self { flow, kind, seed, requests: 3, kills: Vec::new(), skip: None, layer: None, loses_the_last: false }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Played {
+    pub wrong: Vec<String>,
+    /// Kills that took place.
+    pub kills: usize,
+    pub requests: usize,
+    pub uploads: u32,
+    pub certificates: usize,
+    /// Certificates that live beside those that were delivered, at a blind CA.
+    pub extras: usize,
+    pub points: std::collections::BTreeMap<String, u32>,
+}
+
+/// In memory where there is such a place: a kill does not need a disk, and 14,000 runs would wear one out.
+fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+/// What no run changes.
+static CONFIGURATION: LazyLock<PathBuf> = LazyLock::new(|| {
+    let path = std::env::temp_dir().join(format!("intune-connector-crash-{}.json", std::process::id()));
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&path).unwrap();
+    serde_json::to_writer(file, &FIXTURE.configuration()).unwrap();
+    path
+});
+
+/// Tests take it while they play, so that the last one clears the file away.
+pub fn remove_configuration() {
+    let _ = fs::remove_file(&*CONFIGURATION);
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    folder: &'a Path,
+    world: Arc<World>,
+    points: mpsc::Receiver<String>,
+    ends: Instant,
+    notify_first: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Killed,
+    Over,
+    Refused,
+    Late,
+}
+
+pub fn play(plan: &mut Plan) -> Played {
+    let folder = scratch();
+    let mut random = Random::new(plan.seed ^ 0xc4a5);
+    let (world, points) = World::new(plan.flow, plan.kind, plan.seed, plan.requests);
+    let socket = folder.path().join("judges");
+    world.serve(&socket);
+    fs::create_dir(folder.path().join("journal")).unwrap();
+    let mut layer = plan.layer.take();
+    let mut played = Played { requests: plan.requests, ..Played::default() };
+    let run = Run {
+        plan,
+        folder: folder.path(),
+        world: Arc::clone(&world),
+        points,
+        ends: Instant::now() + GIVE_UP,
+        notify_first: random.below(2) == 0,
+    };
+    let mut kills = plan.kills.iter();
+    let mut wrong = Vec::new();
+    loop {
+        let kill = kills.next();
+        match run.life(kill, layer.as_ref()) {
+            End::Killed => {
+                played.kills += 1;
+                world.state().after_death(random.below(2) == 0);
+                if let Some(layer) = &mut layer {
+                    layer.cut_power(&mut random);
+                    wrong.extend(judge::forgotten(&mut world.state(), &run.journal()));
+                }
+            }
+            End::Over => {
+                if let Some(layer) = &mut layer {
+                    layer.settle();
+                }
+                let mut state = world.state();
+                if state.begin_sweep() {
+                    state.clock = state.clock.at_pace(HASTE);
+                } else {
+                    break;
+                }
+            }
+            End::Refused => break,
+            End::Late => {
+                wrong.push("it was not over in time".to_owned());
+                break;
+            }
+        }
+    }
+    world.close(&socket);
+    let state = world.state();
+    wrong.extend(judge::wrong(&state, &run.journal()));
+    played.uploads = state.requests.iter().map(|request| request.uploads).sum();
+    played.certificates = state.ca.ledger.len();
+    played.extras = state.ca.extras();
+    played.points.clone_from(&state.census);
+    if !wrong.is_empty() {
+        let log = fs::read_to_string(run.log()).unwrap_or_default();
+        let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked")).take(3).collect();
+        wrong.extend(panics.iter().map(|panic| format!("in the connector: {panic}")));
+    }
+    played.wrong = wrong;
+    drop(state);
+    plan.layer = layer;
+    played
+}
+
+impl Run<'_> {
+    fn journal(&self) -> PathBuf {
+        self.folder.join("journal/journal.db")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    fn life(&self, kill: Option<&Kill>, layer: Option<&Layer>) -> End {
+        let stop = match kill {
+            Some(Kill::At(point, nth)) => Some((point.clone(), *nth, false)),
+            Some(Kill::After(point, nth, _)) => Some((point.clone(), *nth, true)),
+            _ => None,
+        };
+        let clock = self.world.state().clock;
+        let orders = Orders {
+            configuration: CONFIGURATION.clone(),
+            socket: self.folder.join("judges"),
+            journal: self.journal(),
+            flow: self.plan.flow,
+            kind: self.plan.kind,
+            clock,
+            stop,
+            skip: self.plan.skip,
+            tell_stored: layer.is_some(),
+            loses_the_last: self.plan.loses_the_last,
+            notify_first: self.notify_first,
+        };
+        let file = self.folder.join("orders");
+        fs::write(&file, serde_json::to_vec(&orders).unwrap()).unwrap();
+        let log = File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "in_another_process", "--nocapture"]).env(ORDERS, &file);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        if let Some(layer) = layer {
+            layer.under(&mut command, &self.folder.join("journal"));
+        }
+        let child = Killed(command.spawn().unwrap());
+        let end = self.watch(child, kill);
+        // A point that was reached after the decision to kill says nothing about the next life.
+        while self.points.try_recv().is_ok() {}
+        end
+    }
+
+    fn watch(&self, mut child: Killed, kill: Option<&Kill>) -> End {
+        let started = Instant::now();
+        loop {
+            if self.points.recv_timeout(Duration::from_millis(2)).is_ok() {
+                if let Some(Kill::After(_, _, after)) = kill {
+                    std::thread::sleep(*after);
+                }
+                return End::Killed;
+            }
+            if let Some(status) = child.0.try_wait().unwrap() {
+                if status.code() != Some(3) && !status.success() {
+                    self.world.state().odd.push(format!("the connector's process ended by itself: {status}"));
+                }
+                return if status.success() { End::Over } else { End::Refused };
+            }
+            if matches!(kill, Some(Kill::When(after)) if started.elapsed() >= *after) {
+                return End::Killed;
+            }
+            if Instant::now() > self.ends {
+                return End::Late;
+            }
+        }
+    }
+}
+
+/// Killed, by SIGKILL, when it is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// So that a failure can be played again.
+pub fn describe(plan: &Plan) -> String {
+    let pace = PACE;
+    format!("{} at a CA that is {:?}, seed {}, {:?} (clock at {pace} times the wall's)", plan.flow, plan.kind, plan.seed, plan.kills)
+}
