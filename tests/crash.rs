@@ -1,4 +1,8 @@
 //! Kills the connector's process at every commit and every call, and cuts its power; queue and CA live in another process and judge.
+//!
+//! `INTUNE_CONNECTOR_CRASH_RUNS=200` plays each point of each flow so often instead of a few times; what was played is kept, so that a run that was
+//! interrupted goes on. `INTUNE_CONNECTOR_CRASH_SKIP=asked` lets the journal lie about commits to that state: then tests must fail.
+
 #![cfg(all(
     unix,
     feature = "sqlite",
@@ -13,6 +17,8 @@
 
 #[path = "crash/ca.rs"]
 mod ca;
+#[path = "crash/campaign.rs"]
+mod campaign;
 #[path = "crash/clock.rs"]
 mod clock;
 #[path = "crash/device.rs"]
@@ -35,12 +41,13 @@ mod random;
 mod remote;
 #[path = "crash/wire.rs"]
 mod wire;
+mod support;
 #[path = "crash/world.rs"]
 mod world;
 
-use ca::CaKind;
+use campaign::Campaign;
 use intune_connector::terms::Flow;
-use play::{Plan, play};
+use layer::Layer;
 
 /// Not a test of its own: what the killed process does.
 #[test]
@@ -49,12 +56,65 @@ fn in_another_process() {
 }
 
 #[test]
-fn census() {
-    for flow in [Flow::Pkcs, Flow::PkcsRecrypt, Flow::PkcsImport, Flow::Revoke, Flow::Scep] {
-        for kind in CaKind::ALL {
-            let started = std::time::Instant::now();
-            let played = play(&mut Plan::new(flow, kind, 1));
-            println!("{flow} {kind:?} {:?} {:?}", started.elapsed(), played);
-        }
+fn a_pkcs_request_ends_once_wherever_the_process_is_killed() {
+    Campaign::new(Flow::Pkcs).at_every_point();
+}
+
+#[test]
+fn a_recrypt_request_ends_once_wherever_the_process_is_killed() {
+    Campaign::new(Flow::PkcsRecrypt).at_every_point();
+}
+
+#[test]
+fn an_import_request_ends_once_wherever_the_process_is_killed() {
+    Campaign::new(Flow::PkcsImport).at_every_point();
+}
+
+#[test]
+fn a_revocation_ends_once_wherever_the_process_is_killed() {
+    Campaign::new(Flow::Revoke).at_every_point();
+}
+
+#[test]
+fn a_scep_device_gets_one_certificate_wherever_the_process_is_killed() {
+    Campaign::new(Flow::Scep).at_every_point();
+}
+
+#[test]
+fn many_requests_end_once_whenever_the_process_is_killed() {
+    for flow in campaign::FLOWS {
+        Campaign::new(flow).at_random_times();
     }
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_answered() {
+    for flow in campaign::FLOWS {
+        let Some(layer) = Layer::new() else { return };
+        let cut = Campaign::new(flow).cut_off(|| layer.again(), false);
+        assert!(cut.wrong.is_empty(), "{flow}: {}", cut.wrong.join("\n"));
+        assert!(cut.dropped > 0, "{flow}: no cut took anything");
+    }
+}
+
+/// What shows that the test above would notice.
+#[test]
+fn without_syncs_a_power_cut_loses_what_was_answered() {
+    let Some(layer) = Layer::new() else { return };
+    let layer = layer.swallow_syncs();
+    let cut = Campaign::new(Flow::Pkcs).cut_off(|| layer.again(), false);
+    let lost = cut.wrong.iter().filter(|wrong| wrong.contains("was answered as stored") || wrong.contains("after the power cut")).count();
+    println!("without syncs: {lost} of {} runs lost commits", cut.runs);
+    assert!(lost > 0, "{}", cut.wrong.join("\n"));
+}
+
+/// As its documentation says: the last transactions are lost, and the file stays sound.
+#[test]
+fn a_power_cut_loses_the_last_where_that_was_chosen() {
+    let Some(layer) = Layer::new() else { return };
+    let cut = Campaign::new(Flow::Pkcs).cut_off(|| layer.again(), true);
+    let lost = cut.wrong.iter().filter(|wrong| wrong.contains("was answered as stored")).count();
+    println!("PowerCut::LosesTheLast: {lost} of {} runs lost commits", cut.runs);
+    assert!(lost > 0, "{}", cut.wrong.join("\n"));
+    assert!(!cut.wrong.iter().any(|wrong| wrong.contains("after the power cut:")), "{}", cut.wrong.join("\n"));
 }

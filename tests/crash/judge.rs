@@ -47,19 +47,23 @@ pub fn wrong(state: &State, journal: &Path) -> Vec<String> {
             wrong.push(format!("{extras} more certificates stay live than there are requests that have one"));
         }
     } else if extras > 0 {
-        let listed = orphans(journal);
-        if listed < extras {
-            wrong.push(format!("{extras} extra certificates live at the blind CA, and the orphan ledger has {listed}"));
+        match open_rows(journal, RowKind::Orphan) {
+            Ok(listed) if listed >= extras => {}
+            listed => wrong.push(format!("{extras} extra certificates live at the blind CA, and the orphan ledger has {listed:?}")),
         }
+    }
+    match open_rows(journal, RowKind::Request) {
+        Ok(0) => {}
+        open => wrong.push(format!("all requests have their result, and the journal has open ones: {open:?}")),
     }
     wrong
 }
 
-/// How many certificates the connector says that nobody got.
-fn orphans(journal: &Path) -> usize {
-    let journal = SqliteJournal::open(journal).unwrap();
-    let runtime = StdRuntime::with_threads(1, 1).unwrap();
-    runtime.block_on(journal.load(LoadRequest::Open { kind: RowKind::Orphan, max: 10_000 })).unwrap().len()
+fn open_rows(journal: &Path, kind: RowKind) -> Result<usize, String> {
+    let journal = SqliteJournal::open(journal).map_err(|error| error.to_string())?;
+    let runtime = StdRuntime::with_threads(1, 1).map_err(|error| error.to_string())?;
+    let rows = runtime.block_on(journal.load(LoadRequest::Open { kind, max: 10_000 })).map_err(|error| error.to_string())?;
+    Ok(rows.len())
 }
 
 fn is_alive(state: &State, certificate: &Certificate) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The process that is killed: a connector, or a SCEP service, over a journal in a file; queue, CA and devices are asked over the socket.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub fn live() {
         }
     };
     let points = Arc::new(Points::new(client.clone(), orders.stop.clone()));
-    let journal: Arc<dyn Journal> = Arc::new(WatchedJournal::new(journal, &points, orders.skip, orders.tell_stored.then(|| client.clone())));
+    let journal: Arc<dyn Journal> = Arc::new(WatchedJournal::new(journal, &points, orders.skip, client.clone(), orders.tell_stored));
     let configuration: Configuration = serde_json::from_slice(&std::fs::read(&orders.configuration).unwrap()).unwrap();
     let ca: Arc<dyn CertificateAuthority> =
         Arc::new(RemoteCa { kind: orders.kind, root: configuration.root.clone(), client: client.clone(), points: Arc::clone(&points) });
@@ -223,11 +223,4 @@ fn serve_scep(
             runtime.std.block_on(runtime.sleep(Duration::from_secs(5)));
         }
     });
-}
-
-/// The file beside the journal's own that SQLite writes first.
-pub fn log_of(journal: &Path) -> PathBuf {
-    let mut name = journal.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
 }

@@ -19,7 +19,7 @@ use crate::random::Random;
 use crate::world::World;
 
 /// A run that takes longer has lost something.
-const GIVE_UP: Duration = Duration::from_secs(40);
+const GIVE_UP: Duration = Duration::from_secs(25);
 
 #[derive(Debug, Clone)]
 pub enum Kill {
@@ -70,20 +70,7 @@ fn scratch() -> tempfile::TempDir {
 }
 
 /// What no run changes.
-static CONFIGURATION: LazyLock<PathBuf> = LazyLock::new(|| {
-    let path = std::env::temp_dir().join(format!("intune-connector-crash-{}.json", std::process::id()));
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&path).unwrap();
-    serde_json::to_writer(file, &FIXTURE.configuration()).unwrap();
-    path
-});
-
-/// Tests take it while they play, so that the last one clears the file away.
-pub fn remove_configuration() {
-    let _ = fs::remove_file(&*CONFIGURATION);
-}
+static CONFIGURATION: LazyLock<Vec<u8>> = LazyLock::new(|| serde_json::to_vec(&FIXTURE.configuration()).unwrap());
 
 struct Run<'a> {
     plan: &'a Plan,
@@ -103,17 +90,19 @@ enum End {
 }
 
 pub fn play(plan: &mut Plan) -> Played {
-    let folder = scratch();
+    let scratch = scratch();
+    let folder = fs::canonicalize(scratch.path()).unwrap();
     let mut random = Random::new(plan.seed ^ 0xc4a5);
-    let (world, points) = World::new(plan.flow, plan.kind, plan.seed, plan.requests);
-    let socket = folder.path().join("judges");
+    let (world, points) = World::new(plan.flow, plan.kind, plan.seed, plan.requests, random.below(2) == 0 && std::env::var_os("TMP_AGAIN").is_none());
+    let socket = folder.join("judges");
     world.serve(&socket);
-    fs::create_dir(folder.path().join("journal")).unwrap();
+    fs::create_dir(folder.join("journal")).unwrap();
+    fs::write(folder.join("configuration"), &*CONFIGURATION).unwrap();
     let mut layer = plan.layer.take();
     let mut played = Played { requests: plan.requests, ..Played::default() };
     let run = Run {
         plan,
-        folder: folder.path(),
+        folder: &folder,
         world: Arc::clone(&world),
         points,
         ends: Instant::now() + GIVE_UP,
@@ -127,15 +116,12 @@ pub fn play(plan: &mut Plan) -> Played {
             End::Killed => {
                 played.kills += 1;
                 world.state().after_death(random.below(2) == 0);
-                if let Some(layer) = &mut layer {
-                    layer.cut_power(&mut random);
-                    wrong.extend(judge::forgotten(&mut world.state(), &run.journal()));
+                if let Some(layer) = layer.as_mut().filter(|layer| layer.cuts_power()) {
+                    layer.cut_power(&run.folder.join("journal"), &mut random);
+                    wrong.extend(run.forgotten());
                 }
             }
             End::Over => {
-                if let Some(layer) = &mut layer {
-                    layer.settle();
-                }
                 let mut state = world.state();
                 if state.begin_sweep() {
                     state.clock = state.clock.at_pace(HASTE);
@@ -177,6 +163,16 @@ impl Run<'_> {
         self.folder.join("log")
     }
 
+    /// What was answered as stored and is gone. A copy is looked at: the next life shall find the files as the cut left them.
+    fn forgotten(&self) -> Vec<String> {
+        let copy = tempfile::tempdir_in(self.folder).unwrap();
+        for entry in fs::read_dir(self.folder.join("journal")).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        judge::forgotten(&mut self.world.state(), &copy.path().join("journal.db"))
+    }
+
     fn life(&self, kill: Option<&Kill>, layer: Option<&Layer>) -> End {
         let stop = match kill {
             Some(Kill::At(point, nth)) => Some((point.clone(), *nth, false)),
@@ -185,7 +181,7 @@ impl Run<'_> {
         };
         let clock = self.world.state().clock;
         let orders = Orders {
-            configuration: CONFIGURATION.clone(),
+            configuration: self.folder.join("configuration"),
             socket: self.folder.join("judges"),
             journal: self.journal(),
             flow: self.plan.flow,

@@ -56,23 +56,24 @@ pub struct WatchedJournal {
     skip: Option<RowState>,
     /// By row: the version that was claimed for what was never stored, and the one that is stored.
     lies: Mutex<HashMap<RowKey, (u64, u64)>>,
-    tell: Option<Client>,
+    client: Client,
+    tell_stored: bool,
 }
 
 impl WatchedJournal {
-    pub fn new(journal: SqliteJournal, points: &Arc<Points>, skip: Option<RowState>, tell: Option<Client>) -> Self {
-        Self { journal, points: Arc::clone(points), skip, lies: Mutex::default(), tell }
+    pub fn new(journal: SqliteJournal, points: &Arc<Points>, skip: Option<RowState>, client: Client, tell_stored: bool) -> Self {
+        Self { journal, points: Arc::clone(points), skip, lies: Mutex::default(), client, tell_stored }
     }
 
     async fn commit_honestly(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError> {
         let keys: Vec<RowKey> = changes.iter().map(|change| change.row.key).collect();
         let answers = if changes.is_empty() { Vec::new() } else { self.journal.commit(changes).await? };
-        if let Some(client) = &self.tell {
+        if self.tell_stored {
             let stored = keys.into_iter().zip(&answers).filter_map(|(key, answer)| match answer {
                 CommitAnswer::Stored(version) => Some((key, *version)),
                 _ => None,
             });
-            client.call_now(&Ask::Stored { rows: stored.collect() }).map_err(|error| PortError::transient(error.to_string()))?;
+            self.client.call_now(&Ask::Stored { rows: stored.collect() }).map_err(|error| PortError::transient(error.to_string()))?;
         }
         Ok(answers)
     }
@@ -116,7 +117,9 @@ impl Journal for WatchedJournal {
     }
 
     async fn load(&self, request: LoadRequest) -> Result<Vec<Row>, PortError> {
+        self.points.pass("load:before");
         let mut rows = self.journal.load(request).await?;
+        self.points.pass("load:after");
         let lies = self.lies.lock().unwrap_or_else(PoisonError::into_inner);
         for row in &mut rows {
             if let Some((claimed, _)) = lies.get(&row.key) {
@@ -133,6 +136,9 @@ impl Journal for WatchedJournal {
         names.dedup();
         names.iter().for_each(|name| self.points.pass(&format!("{name}:before")));
         let answers = self.commit_or_lie(changes).await;
+        if answers.is_ok() && names.iter().any(|name| name == "commit Request Received") {
+            self.client.call_now(&Ask::Kept).map_err(|error| PortError::transient(error.to_string()))?;
+        }
         names.iter().for_each(|name| self.points.pass(&format!("{name}:after")));
         answers
     }
@@ -143,7 +149,7 @@ impl Journal for WatchedJournal {
             self.points.pass("claim:after");
         }
         let mut lies = self.lies.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.iter().for_each(|row| drop(lies.remove(&row.key)));
+        lies.retain(|key, _| rows.iter().all(|row| row.key != *key));
         Ok(rows)
     }
 

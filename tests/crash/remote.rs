@@ -64,6 +64,7 @@ impl IntuneQueue for RemoteQueue {
     }
 
     async fn receive(&self, request: ReceiveRequest) -> Result<Batch, PortError> {
+        self.points.pass("receive:before");
         match self.client.call(Ask::Receive { flow: request.flow, max: request.max }).await? {
             Reply::Items(items) => {
                 if !items.is_empty() {

@@ -35,6 +35,8 @@ pub enum Ask {
     Notified { transaction: Vec<u8>, thumbprint: String },
     /// The journal has said that it stored these versions.
     Stored { rows: Vec<(RowKey, u64)> },
+    /// What was delivered so far is in the journal.
+    Kept,
     /// The connector stands at this point, for ever.
     Reached { point: String },
     /// How often each point was passed.

@@ -29,6 +29,8 @@ const SWEEP: Duration = Duration::from_secs(3_600);
 pub struct Request {
     pub item: Item,
     leased_until: Option<Timestamp>,
+    /// The connector has it in its journal.
+    kept: bool,
     /// Every result that came, each once.
     pub results: Vec<Outcome>,
     pub uploads: u32,
@@ -39,7 +41,6 @@ pub struct Request {
 }
 
 pub struct State {
-    pub flow: Flow,
     pub clock: Clock,
     pub ca: Ca,
     pub requests: Vec<Request>,
@@ -49,6 +50,8 @@ pub struct State {
     /// The versions that the journal said it had stored.
     pub stored: BTreeMap<RowKey, u64>,
     pub census: BTreeMap<String, u32>,
+    /// What the connector has once kept is not delivered again before there is a result.
+    delivers_once: bool,
     sweep_since: Option<Timestamp>,
     pub odd: Vec<String>,
 }
@@ -60,7 +63,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(flow: Flow, kind: CaKind, seed: u64, requests: usize) -> (Arc<Self>, mpsc::Receiver<String>) {
+    pub fn new(flow: Flow, kind: CaKind, seed: u64, requests: usize, delivers_once: bool) -> (Arc<Self>, mpsc::Receiver<String>) {
         let clock = Clock::new();
         let mut ca = Ca::new(kind, seed);
         let mut state_requests = Vec::new();
@@ -90,13 +93,13 @@ impl World {
                 }
             };
             let id: RequestId = format!("{flow}-{number}").parse().unwrap();
-            let meta = RequestMeta::new(id, TENANT.parse().unwrap(), flow);
+            let mut meta = RequestMeta::new(id, TENANT.parse().unwrap(), flow);
+            meta.device = Some("device".parse().unwrap());
             let item = Item { meta, body };
-            state_requests.push(Request { item, leased_until: None, results: Vec::new(), uploads: 0, before_again: None, serial });
+            state_requests.push(Request { item, leased_until: None, kept: false, results: Vec::new(), uploads: 0, before_again: None, serial });
         }
         let (reached, points) = mpsc::channel();
         let state = State {
-            flow,
             clock,
             ca,
             requests: state_requests,
@@ -104,6 +107,7 @@ impl World {
             notified: BTreeMap::new(),
             stored: BTreeMap::new(),
             census: BTreeMap::new(),
+            delivers_once,
             sweep_since: None,
             odd: Vec::new(),
         };
@@ -177,12 +181,19 @@ impl World {
                 }
                 Reply::Done
             }
+            Ask::Kept => {
+                state.requests.iter_mut().filter(|request| request.leased_until.is_some()).for_each(|request| request.kept = true);
+                Reply::Done
+            }
             Ask::Reached { point } => {
                 let _ = self.reached.lock().unwrap_or_else(PoisonError::into_inner).send(point);
                 Reply::Done
             }
             Ask::Census { points } => {
-                state.census = points;
+                for (point, count) in points {
+                    let most = state.census.entry(point).or_default();
+                    *most = (*most).max(count);
+                }
                 Reply::Done
             }
             Ask::IsOver => Reply::Is(state.is_over(now)),
@@ -198,7 +209,8 @@ impl State {
     fn deliver(&mut self, flow: Flow, max: usize, now: Timestamp) -> Vec<Item> {
         let mut items = Vec::new();
         for request in self.requests.iter_mut().filter(|request| request.item.meta.flow == flow) {
-            if items.len() < max && request.is_open() && request.leased_until.is_none_or(|until| until <= now) {
+            let is_withheld = self.delivers_once && request.kept && request.results.is_empty();
+            if items.len() < max && request.is_open() && !is_withheld && request.leased_until.is_none_or(|until| until <= now) {
                 request.leased_until = Some(now.saturating_add(LEASE));
                 items.push(request.item.clone());
             }
