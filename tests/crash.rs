@@ -25,12 +25,16 @@ mod clock;
 mod device;
 #[path = "crash/fixture.rs"]
 mod fixture;
+#[path = "crash/full.rs"]
+mod full;
 #[path = "crash/judge.rs"]
 mod judge;
 #[path = "crash/layer.rs"]
 mod layer;
 #[path = "crash/life.rs"]
 mod life;
+#[path = "support/mounts.rs"]
+mod mounts;
 #[path = "crash/play.rs"]
 mod play;
 #[path = "crash/points.rs"]
@@ -39,6 +43,8 @@ mod points;
 mod random;
 #[path = "crash/remote.rs"]
 mod remote;
+#[path = "crash/torn.rs"]
+mod torn;
 #[path = "crash/wire.rs"]
 mod wire;
 mod support;
@@ -117,4 +123,24 @@ fn a_power_cut_loses_the_last_where_that_was_chosen() {
     println!("PowerCut::LosesTheLast: {lost} of {} runs lost commits", cut.runs);
     assert!(lost > 0, "{}", cut.wrong.join("\n"));
     assert!(!cut.wrong.iter().any(|wrong| wrong.contains("after the power cut:")), "{}", cut.wrong.join("\n"));
+}
+
+#[test]
+fn a_disk_that_fails_costs_no_request() {
+    full::failing_calls();
+}
+
+#[test]
+fn a_full_disk_costs_no_request() {
+    full::bad_file_system("full");
+}
+
+#[test]
+fn a_read_only_file_system_costs_no_request() {
+    full::bad_file_system("read-only");
+}
+
+#[test]
+fn damaged_files_give_a_journal_or_a_named_error_and_never_a_wrong_result() {
+    torn::torn_files();
 }

@@ -132,11 +132,14 @@ impl Campaign {
             let mut plan = Plan::new(self.flow, self.kinds[(run % self.kinds.len() as u64) as usize], run);
             plan.requests = 6;
             plan.kills = (0..1 + random.below(3))
-                .map(|_| match random.below(3) {
-                    0 => Kill::When(Duration::from_millis(30 + random.below(150))),
-                    _ => {
-                        let (point, count) = seen.iter().nth(random.below(seen.len() as u64) as usize).unwrap();
-                        Kill::At(point.clone(), 1 + random.below(u64::from(*count)) as u32)
+                .map(|_| {
+                    let (point, count) = seen.iter().nth(random.below(seen.len() as u64) as usize).unwrap();
+                    let nth = 1 + random.below(u64::from(*count)) as u32;
+                    match random.below(3) {
+                        0 => Kill::When(Duration::from_millis(30 + random.below(150))),
+                        1 => Kill::At(point.clone(), nth),
+                        // In the middle of a commit, more often than not.
+                        _ => Kill::After(point.replace(":after", ":before"), nth, Duration::from_micros(random.below(400))),
                     }
                 })
                 .collect();

@@ -17,12 +17,7 @@ use crate::world::{Request, State};
 pub fn wrong(state: &State, journal: &Path) -> Vec<String> {
     let mut wrong = state.odd.clone();
     for request in &state.requests {
-        let id = &request.item.meta.id;
-        match &request.results[..] {
-            [] => wrong.push(format!("{id}: lost, the queue has no result")),
-            [only] => wrong.extend(opens(state, request, only).err().map(|error| format!("{id}: {error}"))),
-            several => wrong.push(format!("{id}: {} different results were uploaded", several.len())),
-        }
+        wrong.extend(result(state, request).err());
     }
     for device in &state.devices {
         let name = String::from_utf8_lossy(device.transaction());
@@ -57,6 +52,16 @@ pub fn wrong(state: &State, journal: &Path) -> Vec<String> {
         open => wrong.push(format!("all requests have their result, and the journal has open ones: {open:?}")),
     }
     wrong
+}
+
+/// Exactly one, and the right one.
+pub fn result(state: &State, request: &Request) -> Result<(), String> {
+    let id = &request.item.meta.id;
+    match &request.results[..] {
+        [] => Err(format!("{id}: lost, the queue has no result")),
+        [only] => opens(state, request, only).map_err(|error| format!("{id}: {error}")),
+        several => Err(format!("{id}: {} different results were uploaded", several.len())),
+    }
 }
 
 fn open_rows(journal: &Path, kind: RowKind) -> Result<usize, String> {

@@ -85,6 +85,11 @@ impl Layer {
         self
     }
 
+    /// Later processes find a layer that fails no call.
+    pub fn heal(&mut self) {
+        self.fault = None;
+    }
+
     /// Kills leave the files as they are.
     pub fn without_cuts(mut self) -> Self {
         self.cuts_power = false;
@@ -96,7 +101,7 @@ impl Layer {
     }
 
     fn log(folder: &Path) -> PathBuf {
-        folder.with_extension("layer")
+        folder.with_file_name("layer")
     }
 
     /// Lets that process work over the layer.

@@ -61,7 +61,7 @@ pub fn live() {
     let journal = match SqliteJournalOptions::new(&orders.journal).power_cut(power_cut).open() {
         Ok(journal) => journal,
         Err(error) => {
-            client.call_now(&Ask::Refused { why: format!("the journal was refused: {error}") }).unwrap();
+            client.call_now(&Ask::Refused { why: format!("{:?}: {error}", error.kind) }).unwrap();
             std::process::exit(3);
         }
     };
@@ -90,7 +90,7 @@ pub fn live() {
     std::process::exit(0);
 }
 
-fn connector(
+pub fn connector(
     orders: &Orders,
     configuration: &Configuration,
     queue: Arc<dyn IntuneQueue>,

@@ -31,7 +31,9 @@ pub enum Kill {
     When(Duration),
 }
 
-#[derive(Debug)]
+/// What happens to the folder of the journal before a life, by the life's number.
+pub type Between = Box<dyn FnMut(usize, &Path) + Send>;
+
 pub struct Plan {
     pub flow: Flow,
     pub kind: CaKind,
@@ -42,11 +44,14 @@ pub struct Plan {
     pub skip: Option<RowState>,
     pub layer: Option<Layer>,
     pub loses_the_last: bool,
+    /// Where the journal is to be, when not in a folder of the run.
+    pub folder: Option<PathBuf>,
+    pub between: Option<Between>,
 }
 
 impl Plan {
     pub fn new(flow: Flow, kind: CaKind, seed: u64) -> Self {
-        Self { flow, kind, seed, requests: 3, kills: Vec::new(), skip: None, layer: None, loses_the_last: false }
+        Self { flow, kind, seed, requests: 3, kills: Vec::new(), skip: None, layer: None, loses_the_last: false, folder: None, between: None }
     }
 }
 
@@ -58,6 +63,8 @@ pub struct Played {
     pub requests: usize,
     pub uploads: u32,
     pub certificates: usize,
+    /// How opening the journal was refused.
+    pub refusals: Vec<String>,
     /// Certificates that live beside those that were delivered, at a blind CA.
     pub extras: usize,
     pub points: std::collections::BTreeMap<String, u32>,
@@ -75,6 +82,7 @@ static CONFIGURATION: LazyLock<Vec<u8>> = LazyLock::new(|| serde_json::to_vec(&F
 struct Run<'a> {
     plan: &'a Plan,
     folder: &'a Path,
+    journal: PathBuf,
     world: Arc<World>,
     points: mpsc::Receiver<String>,
     ends: Instant,
@@ -96,13 +104,16 @@ pub fn play(plan: &mut Plan) -> Played {
     let (world, points) = World::new(plan.flow, plan.kind, plan.seed, plan.requests, random.below(2) == 0 && std::env::var_os("TMP_AGAIN").is_none());
     let socket = folder.join("judges");
     world.serve(&socket);
-    fs::create_dir(folder.join("journal")).unwrap();
+    let journal = plan.folder.clone().unwrap_or_else(|| folder.join("journal"));
+    fs::create_dir_all(&journal).unwrap();
+    let mut between = plan.between.take();
     fs::write(folder.join("configuration"), &*CONFIGURATION).unwrap();
     let mut layer = plan.layer.take();
     let mut played = Played { requests: plan.requests, ..Played::default() };
     let run = Run {
         plan,
         folder: &folder,
+        journal: journal.join("journal.db"),
         world: Arc::clone(&world),
         points,
         ends: Instant::now() + GIVE_UP,
@@ -110,18 +121,30 @@ pub fn play(plan: &mut Plan) -> Played {
     };
     let mut kills = plan.kills.iter();
     let mut wrong = Vec::new();
-    loop {
+    for number in 0.. {
         let kill = kills.next();
+        if let Some(between) = &mut between {
+            between(number, &journal);
+        }
         match run.life(kill, layer.as_ref()) {
             End::Killed => {
                 played.kills += 1;
                 world.state().after_death(random.below(2) == 0);
                 if let Some(layer) = layer.as_mut().filter(|layer| layer.cuts_power()) {
-                    layer.cut_power(&run.folder.join("journal"), &mut random);
+                    layer.cut_power(&journal, &mut random);
+                }
+                // A process that was killed, without a layer, has lost nothing that it had written.
+                if layer.is_some() || plan.folder.is_some() {
                     wrong.extend(run.forgotten());
+                }
+                if let Some(layer) = &mut layer {
+                    layer.heal();
                 }
             }
             End::Over => {
+                if layer.is_some() {
+                    wrong.extend(run.forgotten());
+                }
                 let mut state = world.state();
                 if state.begin_sweep() {
                     state.clock = state.clock.at_pace(HASTE);
@@ -129,7 +152,16 @@ pub fn play(plan: &mut Plan) -> Played {
                     break;
                 }
             }
-            End::Refused => break,
+            End::Refused => {
+                played.refusals.append(&mut world.state().refusals);
+                if let Some(layer) = &mut layer {
+                    layer.heal();
+                }
+                if kill.is_none() {
+                    wrong.push(format!("the journal was refused at last: {:?}", played.refusals.last()));
+                    break;
+                }
+            }
             End::Late => {
                 wrong.push("it was not over in time".to_owned());
                 break;
@@ -138,7 +170,7 @@ pub fn play(plan: &mut Plan) -> Played {
     }
     world.close(&socket);
     let state = world.state();
-    wrong.extend(judge::wrong(&state, &run.journal()));
+    wrong.extend(judge::wrong(&state, &run.journal));
     played.uploads = state.requests.iter().map(|request| request.uploads).sum();
     played.certificates = state.ca.ledger.len();
     played.extras = state.ca.extras();
@@ -155,10 +187,6 @@ pub fn play(plan: &mut Plan) -> Played {
 }
 
 impl Run<'_> {
-    fn journal(&self) -> PathBuf {
-        self.folder.join("journal/journal.db")
-    }
-
     fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
@@ -166,9 +194,11 @@ impl Run<'_> {
     /// What was answered as stored and is gone. A copy is looked at: the next life shall find the files as the cut left them.
     fn forgotten(&self) -> Vec<String> {
         let copy = tempfile::tempdir_in(self.folder).unwrap();
-        for entry in fs::read_dir(self.folder.join("journal")).unwrap() {
+        for entry in fs::read_dir(self.journal.parent().unwrap()).unwrap() {
             let entry = entry.unwrap();
-            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+            if entry.file_name().to_string_lossy().starts_with("journal.db") {
+                fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+            }
         }
         judge::forgotten(&mut self.world.state(), &copy.path().join("journal.db"))
     }
@@ -183,13 +213,13 @@ impl Run<'_> {
         let orders = Orders {
             configuration: self.folder.join("configuration"),
             socket: self.folder.join("judges"),
-            journal: self.journal(),
+            journal: self.journal.clone(),
             flow: self.plan.flow,
             kind: self.plan.kind,
             clock,
             stop,
             skip: self.plan.skip,
-            tell_stored: layer.is_some(),
+            tell_stored: layer.is_some() || self.plan.folder.is_some(),
             loses_the_last: self.plan.loses_the_last,
             notify_first: self.notify_first,
         };
@@ -200,7 +230,7 @@ impl Run<'_> {
         command.args(["--exact", "in_another_process", "--nocapture"]).env(ORDERS, &file);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         if let Some(layer) = layer {
-            layer.under(&mut command, &self.folder.join("journal"));
+            layer.under(&mut command, self.journal.parent().unwrap());
         }
         let child = Killed(command.spawn().unwrap());
         let end = self.watch(child, kill);

@@ -53,6 +53,7 @@ pub struct State {
     /// What the connector has once kept is not delivered again before there is a result.
     delivers_once: bool,
     sweep_since: Option<Timestamp>,
+    pub refusals: Vec<String>,
     pub odd: Vec<String>,
 }
 
@@ -109,6 +110,7 @@ impl World {
             census: BTreeMap::new(),
             delivers_once,
             sweep_since: None,
+            refusals: Vec::new(),
             odd: Vec::new(),
         };
         (Arc::new(Self { state: Mutex::new(state), reached: Mutex::new(reached), closed: AtomicBool::new(false) }), points)
@@ -198,7 +200,7 @@ impl World {
             }
             Ask::IsOver => Reply::Is(state.is_over(now)),
             Ask::Refused { why } => {
-                state.odd.push(why);
+                state.refusals.push(why);
                 Reply::Done
             }
         }
@@ -268,6 +270,12 @@ impl State {
 }
 
 impl Request {
+    /// As it was before anybody asked for it.
+    pub fn anew(&self) -> Self {
+        let (item, serial) = (self.item.clone(), self.serial.clone());
+        Self { item, leased_until: None, kept: false, results: Vec::new(), uploads: 0, before_again: None, serial }
+    }
+
     fn is_open(&self) -> bool {
         self.results.is_empty() || self.before_again.is_none_or(|uploads| self.uploads <= uploads)
     }
