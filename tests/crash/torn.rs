@@ -29,7 +29,12 @@ use crate::world::World;
 
 const ROWS: usize = 240;
 const SECTOR: usize = 512;
+const FIRST: usize = 4_096;
 const LAST: usize = 64 * 1024;
+/// Looks in a row, half a second of the connector's clock apart, at which nothing more has come: what is left waits for an operator.
+const IDLE: u32 = 20;
+/// Of each kind of damage, so many journals with changed rows are worked on by a connector.
+const WORKED_ON: u64 = 4;
 /// Opening a file of this size takes milliseconds.
 const HANGS: Duration = Duration::from_secs(60);
 
@@ -113,9 +118,12 @@ fn work(world: &Arc<World>, folder: &Path, file: &Path, journal: Arc<dyn Journal
     ));
     let connector = connector(&orders, &configuration, queue, journal, Arc::new(Arc::into_inner(ca).unwrap().unwrap()), &runtime);
     let stop = async {
-        let started = std::time::Instant::now();
-        while !matches!(client.call(Ask::IsOver).await, Ok(Reply::Is(true))) && started.elapsed() < HANGS {
+        let (mut uploads, mut idle) = (0, 0);
+        while !matches!(client.call(Ask::IsOver).await, Ok(Reply::Is(true))) && idle < IDLE {
             runtime.sleep(Duration::from_millis(500)).await;
+            let now: u32 = world.state().requests.iter().map(|request| request.uploads).sum();
+            idle = if now == uploads { idle + 1 } else { 0 };
+            uploads = now;
         }
     };
     runtime.std.block_on(connector.run_until(stop));
@@ -191,7 +199,8 @@ pub fn torn_files() {
         for how in ["cut off", "a bit turned", "a sector zeroed"] {
             let outcomes: &mut Outcomes = all.entry((name, how)).or_default();
             let length = original.files[name].len();
-            for at in (length - LAST..length).step_by(SECTOR) {
+            // And the first page, which says what the file is.
+            for at in (0..FIRST).chain(length - LAST..length).step_by(SECTOR) {
                 let copy = tempfile::tempdir_in(folder.path()).unwrap();
                 for (other, bytes) in &original.files {
                     fs::write(copy.path().join(other), bytes).unwrap();
@@ -203,7 +212,7 @@ pub fn torn_files() {
     }
     for ((name, how), outcomes) in &all {
         println!("{name}, {how}: {outcomes:?}");
-        assert_eq!(outcomes.opened + outcomes.refused.values().sum::<u64>(), (LAST / SECTOR) as u64);
+        assert_eq!(outcomes.opened + outcomes.refused.values().sum::<u64>(), ((FIRST + LAST) / SECTOR) as u64);
     }
     let log: Vec<&Outcomes> = all.iter().filter(|((name, _), _)| *name == LOG).map(|(_, outcomes)| outcomes).collect();
     assert!(log.iter().all(|outcomes| outcomes.changed == 0 && outcomes.unreadable == 0), "the log's frames carry checksums");
@@ -229,12 +238,15 @@ fn look_at(original: &Original, folder: &Path, outcomes: &mut Outcomes, what: &s
     outcomes.opened += 1;
     let runtime = StdRuntime::with_threads(1, 1).unwrap();
     let mut is_changed = false;
+    let all = runtime.block_on(journal.load(LoadRequest::Keys(original.rows.keys().copied().collect())));
+    let is_as_it_was = |rows: &Vec<Row>| rows.len() == original.rows.len() && rows.iter().all(|row| original.rows[&row.key].last() == Some(row));
+    if all.as_ref().is_ok_and(is_as_it_was) {
+        outcomes.as_it_was += original.rows.len() as u64;
+        return;
+    }
     for (key, versions) in &original.rows {
         match runtime.block_on(journal.load(LoadRequest::Keys(vec![*key]))) {
-            Err(_) => {
-                outcomes.unreadable += 1;
-                is_changed = true;
-            }
+            Err(_) => outcomes.unreadable += 1,
             Ok(rows) => match &rows[..] {
                 [] => outcomes.missing += 1,
                 [row] if versions.last() == Some(row) => outcomes.as_it_was += 1,
@@ -247,7 +259,7 @@ fn look_at(original: &Original, folder: &Path, outcomes: &mut Outcomes, what: &s
             },
         }
     }
-    if is_changed {
+    if is_changed && outcomes.worked_on < WORKED_ON {
         outcomes.worked_on += 1;
         upload_again(original, folder, journal, what);
     }

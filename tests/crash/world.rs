@@ -277,6 +277,6 @@ impl Request {
     }
 
     fn is_open(&self) -> bool {
-        self.results.is_empty() || self.before_again.is_none_or(|uploads| self.uploads <= uploads)
+        self.results.is_empty() || self.before_again.is_some_and(|uploads| self.uploads <= uploads)
     }
 }
