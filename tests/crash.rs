@@ -43,11 +43,11 @@ mod points;
 mod random;
 #[path = "crash/remote.rs"]
 mod remote;
+mod support;
 #[path = "crash/torn.rs"]
 mod torn;
 #[path = "crash/wire.rs"]
 mod wire;
-mod support;
 #[path = "crash/world.rs"]
 mod world;
 

@@ -152,7 +152,14 @@ impl Campaign {
                 cut.wrong.push(format!("{}\n  {}", describe(&plan), played.wrong.join("\n  ")));
             }
         }
-        println!("{}: {} runs, {} power cuts, which took {} bytes; {} runs went wrong", self.flow, cut.runs, cut.cuts, cut.dropped, cut.wrong.len());
+        println!(
+            "{}: {} runs, {} power cuts, which took {} bytes; {} runs went wrong",
+            self.flow,
+            cut.runs,
+            cut.cuts,
+            cut.dropped,
+            cut.wrong.len()
+        );
         cut
     }
 

@@ -9,7 +9,7 @@ use intune_connector::message::certificate::{Certificate, CertificateBuilder};
 use intune_connector::message::csr::CsrBuilder;
 use intune_connector::message::enveloped::LegacyCiphers;
 use intune_connector::message::name::Name;
-use intune_connector::message::scep::{ReplyTo, PkiRequestBuilder, PkiStatus, ScepResponse};
+use intune_connector::message::scep::{PkiRequestBuilder, PkiStatus, ReplyTo, ScepResponse};
 use intune_connector::message::signed::{LegacyDigests, Signed};
 use intune_connector::secret::Password;
 use intune_connector::terms::{KeyUsage, SubjectAltName, oids};

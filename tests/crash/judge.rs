@@ -123,7 +123,8 @@ pub fn forgotten(state: &mut State, journal: &Path) -> Vec<String> {
     for (key, version) in &mut state.stored {
         let there = rows.iter().find(|row| row.key == *key).map_or(0, |row| row.version);
         if there < *version {
-            wrong.push(format!("{:?}: a commit was answered as stored, version {version}, and after the power cut it is {there}", key.kind));
+            wrong
+                .push(format!("{:?}: a commit was answered as stored, version {version}, and after the power cut it is {there}", key.kind));
             *version = there;
         }
     }

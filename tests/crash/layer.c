@@ -178,6 +178,8 @@ static int sync_any(int fd) {
         record('F', name, 0, NULL, 0);
         return -1;
     }
+    /* A disk takes its time, in which power can go. */
+    usleep(1000);
     if (!swallow) record(strcmp(name, ".") == 0 ? 'D' : 'S', name, 0, NULL, 0);
     return 0;
 }

@@ -12,7 +12,7 @@ use intune_connector::import::ImportConfig;
 use intune_connector::pkcs::PkcsConfig;
 use intune_connector::policy::{IssuancePolicy, RecipientPolicy};
 use intune_connector::ports::{
-    CertificateAuthority, FailureNotification, ImportKeyName, IntuneQueue, Journal, PortError, Runtime as _, RowState, ScepNotifier,
+    CertificateAuthority, FailureNotification, ImportKeyName, IntuneQueue, Journal, PortError, RowState, Runtime as _, ScepNotifier,
     SuccessNotification, Verdict, Vouched,
 };
 use intune_connector::recrypt::{RecryptConfig, RecryptKey};
@@ -73,7 +73,12 @@ pub fn live() {
     if orders.flow == Flow::Scep {
         serve_scep(&orders, &configuration, journal, ca, &runtime, &client, &points);
     } else {
-        let queue = Arc::new(RemoteQueue { flow: orders.flow, device: configuration.device.clone(), client: client.clone(), points: points.clone() });
+        let queue = Arc::new(RemoteQueue {
+            flow: orders.flow,
+            device: configuration.device.clone(),
+            client: client.clone(),
+            points: points.clone(),
+        });
         let connector = connector(&orders, &configuration, queue, journal, ca, &runtime);
         let stop = async {
             loop {
@@ -114,8 +119,7 @@ pub fn connector(
         .without_events_nobody_learns_of_failures();
     let builder = match orders.flow {
         Flow::Pkcs => {
-            let issuance =
-                IssuancePolicy::deny_all().allow_upn_suffix(TENANT).allow_extended_key_usage(oids::CLIENT_AUTH.parse().unwrap());
+            let issuance = IssuancePolicy::deny_all().allow_upn_suffix(TENANT).allow_extended_key_usage(oids::CLIENT_AUTH.parse().unwrap());
             let pkcs = PkcsConfig::new(queue, name(), ca, issuance, recipients);
             builder.flow(pkcs.with_settings(settings).with_pfx_iterations(2_000))
         }

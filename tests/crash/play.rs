@@ -51,7 +51,18 @@ pub struct Plan {
 
 impl Plan {
     pub fn new(flow: Flow, kind: CaKind, seed: u64) -> Self {
-        Self { flow, kind, seed, requests: 3, kills: Vec::new(), skip: None, layer: None, loses_the_last: false, folder: None, between: None }
+        Self {
+            flow,
+            kind,
+            seed,
+            requests: 3,
+            kills: Vec::new(),
+            skip: None,
+            layer: None,
+            loses_the_last: false,
+            folder: None,
+            between: None,
+        }
     }
 }
 
@@ -101,7 +112,8 @@ pub fn play(plan: &mut Plan) -> Played {
     let scratch = scratch();
     let folder = fs::canonicalize(scratch.path()).unwrap();
     let mut random = Random::new(plan.seed ^ 0xc4a5);
-    let (world, points) = World::new(plan.flow, plan.kind, plan.seed, plan.requests, random.below(2) == 0 && std::env::var_os("TMP_AGAIN").is_none());
+    let (world, points) =
+        World::new(plan.flow, plan.kind, plan.seed, plan.requests, random.below(2) == 0 && std::env::var_os("TMP_AGAIN").is_none());
     let socket = folder.join("judges");
     world.serve(&socket);
     let journal = plan.folder.clone().unwrap_or_else(|| folder.join("journal"));

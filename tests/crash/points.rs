@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use intune_connector::adapters::SqliteJournal;
 use intune_connector::ports::{
-    Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row, RowKey,
-    RowState,
+    Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row,
+    RowKey, RowState,
 };
 
 use crate::wire::{Ask, Client};
@@ -87,7 +87,8 @@ impl WatchedJournal {
             for (at, mut change) in changes.into_iter().enumerate() {
                 let row = &mut change.row;
                 if row.state == skip {
-                    let stored = lies.get(&row.key).filter(|(claimed, _)| *claimed == row.version).map_or(row.version, |(_, stored)| *stored);
+                    let stored =
+                        lies.get(&row.key).filter(|(claimed, _)| *claimed == row.version).map_or(row.version, |(_, stored)| *stored);
                     lies.insert(row.key, (row.version + 1, stored));
                     answers[at] = Some(CommitAnswer::Stored(row.version + 1));
                     continue;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use intune_connector::limits::Limits;
-use intune_connector::ports::{
-    Batch, CaCapabilities, CertificateAuthority, CertificateStatus, CompleteAnswer, CompleteRequest, FindAnswer, FindRequest, ImportRequest,
-    IntuneQueue, IssueAnswer, IssueRequest, Issued, KnownCertificate, LookupAnswer, LookupRequest, Payload, PkcsRequest, PortError,
-    QueueCapabilities, QueueItem, ReceiveRequest, RecryptRequest, RevokeAnswer, RevokeCall, RevokeRequest, StatusRequest,
-};
 use intune_connector::message::csr::Csr;
+use intune_connector::ports::{
+    Batch, CaCapabilities, CertificateAuthority, CertificateStatus, CompleteAnswer, CompleteRequest, FindAnswer, FindRequest,
+    ImportRequest, IntuneQueue, IssueAnswer, IssueRequest, Issued, KnownCertificate, LookupAnswer, LookupRequest, Payload, PkcsRequest,
+    PortError, QueueCapabilities, QueueItem, ReceiveRequest, RecryptRequest, RevokeAnswer, RevokeCall, RevokeRequest, StatusRequest,
+};
 use intune_connector::secret::SecretBytes;
 use intune_connector::terms::{Flow, KeyAlgorithm, PaddingScheme, SubjectAltName, oids};
 use rustls_pki_types::CertificateDer;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use intune_connector::adapters::{JournalOpenErrorKind, SqliteJournal, SqliteJournalOptions, StdRuntime};
 use intune_connector::ports::{
-    Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row, RowKey,
-    Runtime as _,
+    Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row,
+    RowKey, Runtime as _,
 };
 use intune_connector::terms::Flow;
 
@@ -132,12 +132,16 @@ fn work(world: &Arc<World>, folder: &Path, file: &Path, journal: Arc<dyn Journal
 /// The files of a journal whose process has just been killed, and all that was ever stored in it.
 struct Original {
     files: BTreeMap<&'static str, Vec<u8>>,
+    /// The database alone, after its owner has ended.
+    closed: Vec<u8>,
     rows: BTreeMap<RowKey, Vec<Row>>,
     world: Arc<World>,
 }
 
 const DATABASE: &str = "journal.db";
 const LOG: &str = "journal.db-wal";
+/// Not a name: the database without a log beside it.
+const CLOSED: &str = "journal.db alone";
 
 fn original(folder: &Path) -> Original {
     let (world, _points) = World::new(Flow::PkcsRecrypt, CaKind::Searchable, 1, ROWS, false);
@@ -146,7 +150,7 @@ fn original(folder: &Path) -> Original {
     let kept = Arc::<Mutex<BTreeMap<RowKey, Vec<Row>>>>::default();
     // The first half is written back from the log when the first owner ends.
     let mut held_back = world.state().requests.split_off(ROWS / 2);
-    let mut files = BTreeMap::new();
+    let (mut files, mut closed) = (BTreeMap::new(), Vec::new());
     for half in 0..2 {
         let journal = Arc::new(SqliteJournal::open(&file).unwrap());
         work(&world, folder, &file, Arc::new(Keeping { journal: Arc::clone(&journal), kept: Arc::clone(&kept) }));
@@ -157,11 +161,14 @@ fn original(folder: &Path) -> Original {
                 files.insert(name, fs::read(folder.join(name)).unwrap());
             }
         }
+        drop(journal);
+        closed = fs::read(&file).unwrap();
     }
+    assert!(!folder.join(LOG).exists());
     assert!(judge::wrong(&world.state(), &file).is_empty());
     let rows = Arc::into_inner(kept).unwrap().into_inner().unwrap();
     assert!(files.values().all(|bytes| bytes.len() > LAST), "{:?}", files.values().map(Vec::len).collect::<Vec<_>>());
-    Original { files, rows, world }
+    Original { files, closed, rows, world }
 }
 
 #[derive(Debug, Default)]
@@ -178,8 +185,7 @@ struct Outcomes {
     worked_on: u64,
 }
 
-fn damage(original: &Original, name: &str, how: &str, at: usize) -> Vec<u8> {
-    let mut bytes = original.files[name].clone();
+fn damage(mut bytes: Vec<u8>, how: &str, at: usize) -> Vec<u8> {
     match how {
         "cut off" => bytes.truncate(at),
         "a bit turned" => bytes[at + at / SECTOR % SECTOR] ^= 1 << (at / SECTOR % 8),
@@ -195,17 +201,19 @@ pub fn torn_files() {
     let folder = tempfile::tempdir().unwrap();
     let original = original(folder.path());
     let mut all = BTreeMap::new();
-    for name in [DATABASE, LOG] {
+    for name in [DATABASE, LOG, CLOSED] {
+        let whole = original.files.get(name).unwrap_or(&original.closed);
         for how in ["cut off", "a bit turned", "a sector zeroed"] {
             let outcomes: &mut Outcomes = all.entry((name, how)).or_default();
-            let length = original.files[name].len();
+            let length = whole.len();
             // And the first page, which says what the file is.
             for at in (0..FIRST).chain(length - LAST..length).step_by(SECTOR) {
                 let copy = tempfile::tempdir_in(folder.path()).unwrap();
-                for (other, bytes) in &original.files {
+                for (other, bytes) in original.files.iter().filter(|_| name != CLOSED) {
                     fs::write(copy.path().join(other), bytes).unwrap();
                 }
-                fs::write(copy.path().join(name), damage(&original, name, how, at)).unwrap();
+                let damaged = if name == CLOSED { DATABASE } else { name };
+                fs::write(copy.path().join(damaged), damage(whole.clone(), how, at)).unwrap();
                 look_at(&original, copy.path(), outcomes, &format!("{name}, {how} at {at}"));
             }
         }
@@ -216,6 +224,8 @@ pub fn torn_files() {
     }
     let log: Vec<&Outcomes> = all.iter().filter(|((name, _), _)| *name == LOG).map(|(_, outcomes)| outcomes).collect();
     assert!(log.iter().all(|outcomes| outcomes.changed == 0 && outcomes.unreadable == 0), "the log's frames carry checksums");
+    let refused = all.iter().filter(|((name, _), _)| *name == CLOSED).flat_map(|(_, outcomes)| outcomes.refused.values());
+    assert!(refused.sum::<u64>() > 0, "a file whose head is damaged was never refused");
     assert!(log.iter().any(|outcomes| outcomes.older > 0) && all.values().any(|outcomes| outcomes.opened > 0));
 }
 
@@ -239,7 +249,8 @@ fn look_at(original: &Original, folder: &Path, outcomes: &mut Outcomes, what: &s
     let runtime = StdRuntime::with_threads(1, 1).unwrap();
     let mut is_changed = false;
     let all = runtime.block_on(journal.load(LoadRequest::Keys(original.rows.keys().copied().collect())));
-    let is_as_it_was = |rows: &Vec<Row>| rows.len() == original.rows.len() && rows.iter().all(|row| original.rows[&row.key].last() == Some(row));
+    let is_as_it_was =
+        |rows: &Vec<Row>| rows.len() == original.rows.len() && rows.iter().all(|row| original.rows[&row.key].last() == Some(row));
     if all.as_ref().is_ok_and(is_as_it_was) {
         outcomes.as_it_was += original.rows.len() as u64;
         return;

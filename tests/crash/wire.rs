@@ -21,43 +21,88 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Ask {
-    Receive { flow: Flow, max: usize },
-    Complete { results: Vec<ResultItem> },
-    Issue { key: IdempotencyKey, csr: Vec<u8>, plan: CertificatePlan },
-    Status { key: IdempotencyKey, poll_id: String },
-    Find { key: IdempotencyKey },
-    Lookup { serial: SerialNumber },
-    Revoke { serial: SerialNumber },
+    Receive {
+        flow: Flow,
+        max: usize,
+    },
+    Complete {
+        results: Vec<ResultItem>,
+    },
+    Issue {
+        key: IdempotencyKey,
+        csr: Vec<u8>,
+        plan: CertificatePlan,
+    },
+    Status {
+        key: IdempotencyKey,
+        poll_id: String,
+    },
+    Find {
+        key: IdempotencyKey,
+    },
+    Lookup {
+        serial: SerialNumber,
+    },
+    Revoke {
+        serial: SerialNumber,
+    },
     /// The next message of a device.
     Knock,
-    Answered { device: usize, status: u16, retry_after: Option<Duration>, body: Vec<u8> },
+    Answered {
+        device: usize,
+        status: u16,
+        retry_after: Option<Duration>,
+        body: Vec<u8>,
+    },
     /// A transaction's certificate, by its thumbprint.
-    Notified { transaction: Vec<u8>, thumbprint: String },
+    Notified {
+        transaction: Vec<u8>,
+        thumbprint: String,
+    },
     /// The journal has said that it stored these versions.
-    Stored { rows: Vec<(RowKey, u64)> },
+    Stored {
+        rows: Vec<(RowKey, u64)>,
+    },
     /// What was delivered so far is in the journal.
     Kept,
     /// The connector stands at this point, for ever.
-    Reached { point: String },
+    Reached {
+        point: String,
+    },
     /// How often each point was passed.
-    Census { points: BTreeMap<String, u32> },
+    Census {
+        points: BTreeMap<String, u32>,
+    },
     /// Whether there is anything left to do.
     IsOver,
     /// The connector cannot start.
-    Refused { why: String },
+    Refused {
+        why: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Reply {
     Items(Vec<Item>),
-    Issued { certificate: Vec<u8>, chain: Vec<u8> },
-    Pending { poll_id: String, after: Duration },
+    Issued {
+        certificate: Vec<u8>,
+        chain: Vec<u8>,
+    },
+    Pending {
+        poll_id: String,
+        after: Duration,
+    },
     /// The connection breaks.
     Lost,
     Absent,
     CannotTell,
-    Revoked { before: bool },
-    Message { device: usize, body: Vec<u8> },
+    Revoked {
+        before: bool,
+    },
+    Message {
+        device: usize,
+        body: Vec<u8>,
+    },
     Is(bool),
     Done,
 }
@@ -117,7 +162,9 @@ impl Client {
         let client = self.clone();
         std::thread::spawn(move || done.send(client.call_now(&ask)).map_err(drop));
         match answer.await {
-            Ok(Ok(Reply::Lost)) => Err(PortError::transient("the connection broke after the request was sent").with_effect(Effect::Unknown)),
+            Ok(Ok(Reply::Lost)) => {
+                Err(PortError::transient("the connection broke after the request was sent").with_effect(Effect::Unknown))
+            }
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(PortError::transient(format!("the judge is away: {error}"))),
             Err(_) => Err(PortError::transient("the thread of the call has ended")),

@@ -97,7 +97,15 @@ impl World {
             let mut meta = RequestMeta::new(id, TENANT.parse().unwrap(), flow);
             meta.device = Some("device".parse().unwrap());
             let item = Item { meta, body };
-            state_requests.push(Request { item, leased_until: None, kept: false, results: Vec::new(), uploads: 0, before_again: None, serial });
+            state_requests.push(Request {
+                item,
+                leased_until: None,
+                kept: false,
+                results: Vec::new(),
+                uploads: 0,
+                before_again: None,
+                serial,
+            });
         }
         let (reached, points) = mpsc::channel();
         let state = State {
