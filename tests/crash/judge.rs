@@ -109,22 +109,24 @@ fn opens(state: &State, request: &Request, outcome: &Outcome) -> Result<(), Stri
 
 /// Versions that were answered as stored, and are not there any more. The judges then go by what is there.
 pub fn forgotten(state: &mut State, journal: &Path) -> Vec<String> {
+    if state.stored.is_empty() {
+        return Vec::new();
+    }
     let opened = match SqliteJournal::open(journal) {
         Ok(opened) => opened,
-        Err(error) => return vec![format!("after the power cut: {error}")],
+        Err(error) => return vec![format!("the journal cannot be read: {error}")],
     };
     let runtime = StdRuntime::with_threads(1, 1).unwrap();
     let keys = state.stored.keys().copied().collect();
     let rows = match runtime.block_on(opened.load(LoadRequest::Keys(keys))) {
         Ok(rows) => rows,
-        Err(error) => return vec![format!("after the power cut: {error}")],
+        Err(error) => return vec![format!("the journal cannot be read: {error}")],
     };
     let mut wrong = Vec::new();
     for (key, version) in &mut state.stored {
         let there = rows.iter().find(|row| row.key == *key).map_or(0, |row| row.version);
         if there < *version {
-            wrong
-                .push(format!("{:?}: a commit was answered as stored, version {version}, and after the power cut it is {there}", key.kind));
+            wrong.push(format!("{:?}: a commit was answered as stored, version {version}, and version {there} is there", key.kind));
             *version = there;
         }
     }

@@ -45,8 +45,6 @@ pub struct Orders {
     pub stop: Option<(String, u32, bool)>,
     /// Commits to this state are answered as stored, and are not.
     pub skip: Option<RowState>,
-    /// Tells the judges of each change that was answered as stored.
-    pub tell_stored: bool,
     pub loses_the_last: bool,
     pub notify_first: bool,
 }
@@ -66,7 +64,7 @@ pub fn live() {
         }
     };
     let points = Arc::new(Points::new(client.clone(), orders.stop.clone()));
-    let journal: Arc<dyn Journal> = Arc::new(WatchedJournal::new(journal, &points, orders.skip, client.clone(), orders.tell_stored));
+    let journal: Arc<dyn Journal> = Arc::new(WatchedJournal::new(journal, &points, orders.skip, client.clone()));
     let configuration: Configuration = serde_json::from_slice(&std::fs::read(&orders.configuration).unwrap()).unwrap();
     let ca: Arc<dyn CertificateAuthority> =
         Arc::new(RemoteCa { kind: orders.kind, root: configuration.root.clone(), client: client.clone(), points: Arc::clone(&points) });

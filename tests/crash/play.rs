@@ -145,18 +145,13 @@ pub fn play(plan: &mut Plan) -> Played {
                 if let Some(layer) = layer.as_mut().filter(|layer| layer.cuts_power()) {
                     layer.cut_power(&journal, &mut random);
                 }
-                // A process that was killed, without a layer, has lost nothing that it had written.
-                if layer.is_some() || plan.folder.is_some() {
-                    wrong.extend(run.forgotten());
-                }
+                wrong.extend(run.forgotten());
                 if let Some(layer) = &mut layer {
                     layer.heal();
                 }
             }
             End::Over => {
-                if layer.is_some() {
-                    wrong.extend(run.forgotten());
-                }
+                wrong.extend(run.forgotten());
                 let mut state = world.state();
                 if state.begin_sweep() {
                     state.clock = state.clock.at_pace(HASTE);
@@ -231,7 +226,6 @@ impl Run<'_> {
             clock,
             stop,
             skip: self.plan.skip,
-            tell_stored: layer.is_some() || self.plan.folder.is_some(),
             loses_the_last: self.plan.loses_the_last,
             notify_first: self.notify_first,
         };

@@ -57,30 +57,16 @@ pub struct WatchedJournal {
     /// By row: the version that was claimed for what was never stored, and the one that is stored.
     lies: Mutex<HashMap<RowKey, (u64, u64)>>,
     client: Client,
-    tell_stored: bool,
 }
 
 impl WatchedJournal {
-    pub fn new(journal: SqliteJournal, points: &Arc<Points>, skip: Option<RowState>, client: Client, tell_stored: bool) -> Self {
-        Self { journal, points: Arc::clone(points), skip, lies: Mutex::default(), client, tell_stored }
-    }
-
-    async fn commit_honestly(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError> {
-        let keys: Vec<RowKey> = changes.iter().map(|change| change.row.key).collect();
-        let answers = if changes.is_empty() { Vec::new() } else { self.journal.commit(changes).await? };
-        if self.tell_stored {
-            let stored = keys.into_iter().zip(&answers).filter_map(|(key, answer)| match answer {
-                CommitAnswer::Stored(version) => Some((key, *version)),
-                _ => None,
-            });
-            self.client.call_now(&Ask::Stored { rows: stored.collect() }).map_err(|error| PortError::transient(error.to_string()))?;
-        }
-        Ok(answers)
+    pub fn new(journal: SqliteJournal, points: &Arc<Points>, skip: Option<RowState>, client: Client) -> Self {
+        Self { journal, points: Arc::clone(points), skip, lies: Mutex::default(), client }
     }
 
     /// Leaves out what is to be skipped, and gives the rest the versions that are really stored.
     async fn commit_or_lie(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError> {
-        let Some(skip) = self.skip else { return self.commit_honestly(changes).await };
+        let Some(skip) = self.skip else { return self.journal.commit(changes).await };
         let (mut answers, mut honest) = (vec![None; changes.len()], Vec::new());
         {
             let mut lies = self.lies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +86,8 @@ impl WatchedJournal {
             }
         }
         let (places, changes): (Vec<usize>, Vec<Change>) = honest.into_iter().unzip();
-        for (at, answer) in places.into_iter().zip(self.commit_honestly(changes).await?) {
+        let honestly = if changes.is_empty() { Vec::new() } else { self.journal.commit(changes).await? };
+        for (at, answer) in places.into_iter().zip(honestly) {
             answers[at] = Some(answer);
         }
         Ok(answers.into_iter().flatten().collect())
@@ -136,9 +123,18 @@ impl Journal for WatchedJournal {
         names.sort();
         names.dedup();
         names.iter().for_each(|name| self.points.pass(&format!("{name}:before")));
+        let keys: Vec<RowKey> = changes.iter().map(|change| change.row.key).collect();
         let answers = self.commit_or_lie(changes).await;
+        let away = |error: std::io::Error| PortError::transient(error.to_string());
+        if let Ok(answers) = &answers {
+            let stored = keys.into_iter().zip(answers).filter_map(|(key, answer)| match answer {
+                CommitAnswer::Stored(version) => Some((key, *version)),
+                _ => None,
+            });
+            self.client.call_now(&Ask::Stored { rows: stored.collect() }).map_err(away)?;
+        }
         if answers.is_ok() && names.iter().any(|name| name == "commit Request Received") {
-            self.client.call_now(&Ask::Kept).map_err(|error| PortError::transient(error.to_string()))?;
+            self.client.call_now(&Ask::Kept).map_err(away)?;
         }
         names.iter().for_each(|name| self.points.pass(&format!("{name}:after")));
         answers

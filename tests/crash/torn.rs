@@ -103,7 +103,6 @@ fn work(world: &Arc<World>, folder: &Path, file: &Path, journal: Arc<dyn Journal
         clock,
         stop: None,
         skip: None,
-        tell_stored: false,
         loses_the_last: false,
         notify_first: false,
     };
