@@ -37,8 +37,10 @@ impl Points {
             && *nth == count
         {
             self.client.call_now(&Ask::Reached { point: point.to_owned() }).unwrap();
-            while !goes_on {
-                std::thread::park();
+            if !goes_on {
+                loop {
+                    std::thread::park();
+                }
             }
         }
     }
