@@ -66,6 +66,12 @@ impl WatchedJournal {
         Self { journal, points: Arc::clone(points), skip, lies: Mutex::default(), client }
     }
 
+    /// Requests that are not finished, at most one, without passing a point.
+    pub async fn open_requests(&self) -> Result<usize, String> {
+        let open = self.journal.load(LoadRequest::Open { kind: RowKind::Request, max: 1 }).await;
+        open.map(|rows| rows.len()).map_err(|error| error.to_string())
+    }
+
     /// Leaves out what is to be skipped, and gives the rest the versions that are really stored.
     async fn commit_or_lie(&self, changes: Vec<Change>) -> Result<Vec<CommitAnswer>, PortError> {
         let Some(skip) = self.skip else { return self.journal.commit(changes).await };
