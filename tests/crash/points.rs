@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use intune_connector::adapters::SqliteJournal;
 use intune_connector::ports::{
     Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row,
-    RowKey, RowState,
+    RowKey, RowKind, RowState,
 };
 
 use crate::wire::{Ask, Client};
