@@ -1,6 +1,6 @@
 //! The CA and its ledger, in the judges' process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use intune_connector::ids::{IdempotencyKey, SerialNumber};
@@ -182,19 +182,10 @@ impl Ca {
         }
     }
 
-    /// What lives, by the request that it was issued for.
-    pub fn living(&self) -> BTreeMap<IdempotencyKey, Vec<SerialNumber>> {
-        let mut living: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for entry in self.ledger.iter().filter(|entry| !entry.revoked) {
-            if let Some(key) = entry.key {
-                living.entry(key).or_default().push(entry.serial.clone());
-            }
-        }
-        living
-    }
-
-    pub fn extras(&self) -> usize {
-        self.living().values().map(|living| living.len() - 1).sum()
+    /// What was issued for a request, lives, and is not among what was delivered, by its request.
+    pub fn undelivered(&self, delivered: &BTreeSet<SerialNumber>) -> Vec<IdempotencyKey> {
+        let living = self.ledger.iter().filter(|entry| !entry.revoked && !delivered.contains(&entry.serial));
+        living.filter_map(|entry| entry.key).collect()
     }
 }
 

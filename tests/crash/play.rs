@@ -180,7 +180,7 @@ pub fn play(plan: &mut Plan) -> Played {
     wrong.extend(judge::wrong(&state, &run.journal));
     played.uploads = state.requests.iter().map(|request| request.uploads).sum();
     played.certificates = state.ca.ledger.len();
-    played.extras = state.ca.extras();
+    played.extras = state.undelivered().len();
     played.points.clone_from(&state.census);
     if !wrong.is_empty() {
         let log = fs::read_to_string(run.log()).unwrap_or_default();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use intune_connector::ids::{RequestId, SerialNumber};
+use intune_connector::ids::{IdempotencyKey, RequestId, SerialNumber};
 use intune_connector::message::enveloped::EnvelopeBuilder;
 use intune_connector::message::reencrypt::{LegacyPadding, encrypt_password};
 use intune_connector::ports::{Outcome, RequestMeta, ResultItem, RowKey};
@@ -251,17 +251,28 @@ impl State {
         self.requests.iter().all(|request| !request.is_open()) && self.devices.iter().all(told)
     }
 
+    /// The requests of certificates that live and that nobody got.
+    pub fn undelivered(&self) -> Vec<IdempotencyKey> {
+        let results = self.requests.iter().flat_map(|request| &request.results);
+        let pkcs = results.filter_map(|result| match result {
+            Outcome::Pkcs(result) => Some(result.serial.clone()),
+            _ => None,
+        });
+        let devices = self.devices.iter().filter_map(|device| device.got.as_ref()?.serial().cloned());
+        self.ca.undelivered(&pkcs.chain(devices).collect())
+    }
+
     fn is_over(&mut self, now: Timestamp) -> bool {
         self.ca.work(now);
         match self.sweep_since {
             None => self.is_answered() && self.ca.is_at_rest(),
-            Some(since) => self.ca.extras() == 0 || now.since(since) > SWEEP,
+            Some(since) => self.undelivered().is_empty() || now.since(since) > SWEEP,
         }
     }
 
     /// Whether the connector must still revoke something, which it is given time for.
     pub fn begin_sweep(&mut self) -> bool {
-        if self.sweep_since.is_some() || self.ca.kind == CaKind::Blind || self.ca.extras() == 0 {
+        if self.sweep_since.is_some() || self.ca.kind == CaKind::Blind || self.undelivered().is_empty() {
             return false;
         }
         self.sweep_since = Some(self.clock.now());
