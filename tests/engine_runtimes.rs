@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use intune_connector::adapters::{InMemoryQueue, RecordingSink, StdRuntime, TokioRuntime, VolatileJournal};
-use intune_connector::connector::{Connector, QueueSettings};
+use intune_connector::connector::{CaLimits, Connector, QueueSettings};
 use intune_connector::crypto::CryptoProvider;
 use intune_connector::ports::{
     CaCapabilities, CertificateAuthority, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Payload, PortError, QueueItem, RequestMeta,
@@ -77,6 +77,8 @@ fn rig(runtime: Arc<dyn Runtime>, requests: usize, pause: Duration) -> Rig {
         .instance("one".parse().unwrap())
         .sink(sink.clone())
         .runtime(runtime)
+        // One call in five fails, and nobody waits here for a retry budget of one in ten.
+        .ca_limits("CA".parse().unwrap(), CaLimits::new().with_retry_budget(100, 6_000))
         .revoke(config)
         .build()
         .unwrap();

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use intune_connector::adapters::intune::{IntuneRevocations, IntuneScep};
-use intune_connector::adapters::{JsonLinesSink, LocalCa, ScepHttp, ScepTask, SqliteJournal, TokioRuntime};
+use intune_connector::adapters::{
+    JsonLinesSink, LocalCa, ScepHttp, ScepTask, SealingKeyError, SealingKeyFile, SqliteJournal, TokioRuntime,
+};
 use intune_connector::connector::{Connector, QueueSettings};
 use intune_connector::crypto::CryptoProvider;
 use intune_connector::policy::IssuancePolicy;
-use intune_connector::ports::{Journal, Runtime};
+use intune_connector::ports::{Journal, Runtime, SealingKeys};
 use intune_connector::revoke::RevokeConfig;
 use intune_connector::scep::Service;
-use intune_connector::secret::SecretBytes;
 use intune_connector::terms::{KeyAlgorithm, oids};
 use intune_connector::time::Timestamp;
 
@@ -49,7 +50,7 @@ async fn serve_tenant(path: &Path) -> Checked<()> {
     let sink = Arc::new(JsonLinesSink::new(&service.dir)?);
     // One file: the cool-down of revocation and what waits to be told to Intune survive a restart.
     let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(service.dir.join("journal.sqlite"))?);
-    let sealing_key = sealing_key(&provider, &service.dir.join(tenant_file::SEALING_KEY))?;
+    let sealing_keys = sealing_keys(&provider, &service.dir.join(tenant_file::SEALING_KEY))?;
 
     let intune = IntuneScep::new(clients.intune.clone())
         .with_provider_name(clients.provider_name.clone())
@@ -64,13 +65,13 @@ async fn serve_tenant(path: &Path) -> Checked<()> {
         .runtime(Arc::clone(&runtime))
         .sink(sink.clone())
         .policy(policy)
-        .sealing_key(SecretBytes::copy_from(sealing_key.secret_bytes()))
+        .sealing_key(sealing_keys.clone())
         .build()
         .await?;
 
     let revocations =
         IntuneRevocations::builder(clients.intune.clone(), journal.clone(), file.tenant.parse()?, runtime.clone(), provider.clone())
-            .sealing_key(sealing_key)
+            .sealing_key(sealing_keys.clone())
             .build()?;
     let revocations = Arc::new(revocations);
     // The queue itself downloads once an hour at most; between, it is asked for what is left of the last download.
@@ -81,6 +82,7 @@ async fn serve_tenant(path: &Path) -> Checked<()> {
         .instance("connector-1".parse()?)
         .runtime(runtime)
         .sink(sink.clone())
+        .sealing_key(sealing_keys)
         .watch_credential("Entra credential", move || intune_connector::adapters::entra::TokenSource::credential_expires(&*tokens))
         .revoke(RevokeConfig::new(revocations.clone(), ca.name().clone(), ca.clone()).with_settings(settings))
         .build()?;
@@ -114,18 +116,11 @@ async fn serve_tenant(path: &Path) -> Checked<()> {
     Ok(())
 }
 
-/// The key that seals the journal: made once, readable for its owner alone. In earnest it lives apart from the journal.
-fn sealing_key(provider: &CryptoProvider, path: &Path) -> Checked<SecretBytes> {
-    use std::io::Write as _;
-    if path.exists() {
-        return Ok(SecretBytes::new(fs::read(path)?));
+/// The keys that seal the journal: made once, readable for their owner alone. In earnest they live apart from the journal.
+fn sealing_keys(provider: &CryptoProvider, path: &Path) -> Checked<SealingKeys> {
+    match SealingKeyFile::create(path, provider) {
+        Ok(file) => Ok(file.into()),
+        Err(SealingKeyError::Exists(_)) => Ok(SealingKeyFile::new(path).into()),
+        Err(error) => Err(error.into()),
     }
-    let mut key = SecretBytes::zeroed(32);
-    provider.random()?.fill(key.secret_bytes_mut())?;
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(key.secret_bytes())?;
-    Ok(key)
 }

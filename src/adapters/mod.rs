@@ -24,6 +24,7 @@ mod memory;
 mod runtime;
 #[cfg(feature = "scep-http")]
 mod scep_http;
+mod sealing_key;
 #[cfg(feature = "tracing")]
 mod tracing;
 
@@ -44,3 +45,4 @@ pub use runtime::{Stalled, StdRuntime, VirtualRuntime};
 pub use scep_http::{
     ForwardingHeader, IpPrefix, IpPrefixError, PeerAddr, RateLimit, ScepHttp, ScepHttpBody, ScepHttpRefusals, ScepTask, TrustedProxies,
 };
+pub use sealing_key::{SealingKeyError, SealingKeyFile, SealingKeyVariable, UnwrapSealingKey, WrappedSealingKeys};

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use super::Connector;
@@ -11,19 +11,22 @@ use super::handle::Control;
 use super::inner::{Inner, Known, Options};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::{Event, EventId, printable};
+use crate::flow::ca_gate::{CaLimits, Gates};
 use crate::flow::credential::WatchedCredential;
-use crate::flow::seal::Sealer;
+use crate::flow::seal::{Sealer, key_finding};
 use crate::flow::{Context, Finding, FlowSpec, Worker, module_findings};
 use crate::health::{CountingSink, HealthConfig};
-use crate::ids::{InstanceId, TenantId};
+use crate::ids::{CaName, InstanceId, TenantId};
 use crate::limits::Limits;
-use crate::ports::{EventSink, Journal, Runtime};
-use crate::secret::SecretBytes;
+use crate::ports::{EventSink, Journal, JournalScope, Runtime, SealingKeys};
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
 /// Slots that the engine itself needs: random for jitter and nonces, digest for idempotency keys, AEAD for sealed rows.
 const OWN_SLOTS: [SlotName; 3] = [SlotName::Random, SlotName::Digest, SlotName::Aead];
+
+/// The lease where nobody else can take a request: what the next run of the instance finds, it takes over at once.
+const NOBODY_ELSE: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +77,9 @@ pub struct ConnectorBuilder {
     watched: Vec<WatchedCredential>,
     fips: Fips,
     durable: bool,
-    sealing_key: Option<SecretBytes>,
+    sealing_key: Option<SealingKeys>,
     options: Options,
+    ca_limits: BTreeMap<CaName, CaLimits>,
 }
 
 /// Drops everything.
@@ -111,7 +115,9 @@ impl ConnectorBuilder {
                 retention: Duration::from_secs(86_400),
                 upload_patience: Duration::from_secs(86_400),
                 journal_timeout: Duration::from_secs(30),
+                lease: Duration::from_secs(60),
             },
+            ca_limits: BTreeMap::new(),
         }
     }
 
@@ -214,6 +220,14 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Sets how the calls of the CA of that name are limited, for all flows together: its nominal rate, when it is left alone, and how many
+    /// attempts may be repeats.
+    #[must_use]
+    pub fn ca_limits(mut self, ca: CaName, limits: CaLimits) -> Self {
+        self.ca_limits.insert(ca, limits);
+        self
+    }
+
     /// Sets how long `run_until` goes on with what it holds after the stop. Default 30 s.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
@@ -235,6 +249,14 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Sets how long a request in hand is kept from the other instances of a shared journal without a sign of life. Default 60 s. Shorter: a
+    /// dead instance's requests are taken over sooner. Longer: a journal or a network that is away for a while costs less.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = lease;
+        self
+    }
+
     /// Restricts the provider to what FIPS approves ([`CryptoProvider::fips_approved_only`]), and refuses to build unless every needed slot
     /// is filled by a FIPS module and every key that is given says that it is inside one. `docs/fips.md` tells what remains possible.
     ///
@@ -253,13 +275,14 @@ impl ConnectorBuilder {
         self
     }
 
-    /// Seals what the journal keeps with this key of 32 bytes, which must survive the process and be kept apart from the journal.
+    /// Seals what the journal keeps with these keys: a [`SealingKey`](crate::ports::SealingKey) such as
+    /// [`SealingKeyFile`](crate::adapters::SealingKeyFile), or one key of 32 random bytes as `SecretBytes`. They must survive the process, be the
+    /// same for all instances of the tenant, and be kept apart from the journal.
     ///
-    /// Without it a fresh key is drawn: results that were made but not uploaded when the process ended cannot be read any more, and the CA is
-    /// asked again.
+    /// Required with a durable journal. Otherwise a fresh key is drawn, which ends with the process as the rows do.
     #[must_use]
-    pub fn sealing_key(mut self, key: SecretBytes) -> Self {
-        self.sealing_key = Some(key);
+    pub fn sealing_key(mut self, keys: impl Into<SealingKeys>) -> Self {
+        self.sealing_key = Some(keys.into());
         self
     }
 
@@ -270,26 +293,32 @@ impl ConnectorBuilder {
     pub fn build(self) -> Result<Connector, BuildError> {
         let mut findings = self.findings();
         let provider = Arc::new(self.provider);
-        let sealer = match self.sealing_key {
-            Some(key) => Sealer::new(Arc::clone(&provider), key),
-            None => Sealer::random(Arc::clone(&provider)),
-        };
-        if let (Err(error), true) = (&sealer, findings.is_empty()) {
-            findings.push(Finding::new("provider.random", error.to_string(), "use another crypto provider"));
-        }
-        let (Some(tenant), Some(instance), Some(sink), Some(runtime), Ok(sealer), true) =
-            (self.tenant, self.instance, self.sink, self.runtime, sealer, findings.is_empty())
+        let (Some(tenant), Some(instance), Some(sink), Some(runtime), true) =
+            (self.tenant, self.instance, self.sink, self.runtime, findings.is_empty())
         else {
             return Err(BuildError::new(findings));
         };
+        let sealer = match Sealer::new(Arc::clone(&provider), tenant.clone(), Arc::clone(&runtime), self.sealing_key) {
+            Ok(sealer) => sealer,
+            Err(error) => {
+                findings.push(Finding::new("provider.random", error.to_string(), "use another crypto provider"));
+                return Err(BuildError::new(findings));
+            }
+        };
         let counts = Arc::new(CountingSink::new(sink));
         let built = runtime.now();
-        let context = Context { tenant, instance, provider, runtime, sink: Arc::clone(&counts) as Arc<dyn EventSink>, limits: self.limits };
+        let mut options = self.options;
+        if self.journal.scope() == JournalScope::Instance {
+            options.lease = NOBODY_ELSE;
+        }
+        let gates = Arc::new(Gates::new(options.ca_concurrency, self.ca_limits));
+        let sink = Arc::clone(&counts) as Arc<dyn EventSink>;
+        let context = Context { tenant, instance, provider, runtime, sink, limits: self.limits, gates };
         let inner = Inner {
             context,
             journal: self.journal,
             sealer,
-            options: self.options,
+            options,
             health: self.health,
             watched: self.watched,
             counts,
@@ -323,21 +352,17 @@ impl ConnectorBuilder {
             "it is lost with the process, but `require_durable` was called",
             "use a durable journal",
         );
-        check(
-            self.sealing_key.as_ref().is_some_and(|key| key.len() != 32),
-            "sealing_key",
-            "it is not 32 bytes long",
-            "give 32 random bytes that are kept apart from the journal",
-        );
         let mut seen: BTreeSet<Flow> = BTreeSet::new();
         for spec in &self.flows {
             let flow = spec.flow();
             check(!seen.insert(flow), flow.as_str(), "the flow was added twice", "add each flow once");
         }
+        findings.extend(key_finding("sealing_key", &*self.journal, self.sealing_key.as_ref()));
         findings.extend(slot_findings(&self.provider, "the engine", &OWN_SLOTS));
         for spec in &self.flows {
             findings.extend(spec_findings(spec, &self.provider));
         }
+        findings.extend(self.ca_limits.iter().flat_map(|(ca, limits)| limits.findings(ca)));
         findings.extend(self.health.iter().flat_map(HealthConfig::findings));
         if self.fips == Fips::Required {
             let mut needed: BTreeSet<SlotName> = OWN_SLOTS.into();

@@ -14,13 +14,18 @@ use super::handle::FlowMode;
 use super::inner::{Active, Inner, Ready};
 use super::intake::{self, Taken};
 use super::schedule::{self, SUSPECT, Yield};
-use super::{upload, work};
+use super::{claim, upload, work};
 use crate::flow::FlowSpec;
 use crate::flow::credential::CHECK_INTERVAL;
 use crate::health;
 use crate::ids::CaName;
-use crate::ports::HealthMessage;
+use crate::ports::{HealthMessage, JournalScope};
 use crate::terms::Flow;
+
+/// How often the ledger of orphans is looked at for rows that are due.
+const SWEEP_PAUSE: Duration = Duration::from_secs(30);
+/// A request that waits for longer may be given back to the journal.
+const LONG_WAIT: Duration = Duration::from_secs(60);
 
 /// How long a run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,7 @@ pub(super) struct RunState {
     flows: BTreeMap<Flow, FlowState>,
     round: u64,
     next_prune: Option<Duration>,
+    next_heartbeat: Option<Duration>,
     next_credential_check: Option<Duration>,
     next_health: Option<Duration>,
     sending_health: bool,
@@ -53,6 +59,16 @@ pub(super) struct RunState {
 #[derive(Debug, Default)]
 struct FlowState {
     next_poll: Duration,
+    next_claim: Duration,
+    claiming: bool,
+    claim_failures: u32,
+    claim_round: u64,
+    /// What an earlier run had in hand was claimed; nothing else is begun before that.
+    has_own: bool,
+    /// The journal has more rows that are due than were claimed: nothing is downloaded meanwhile.
+    backlog: bool,
+    next_sweep: Option<Duration>,
+    sweeping: bool,
     poll_failures: u32,
     poll_round: u64,
     polling: bool,
@@ -61,6 +77,9 @@ struct FlowState {
     active: VecDeque<Active>,
     working: usize,
     results: VecDeque<Ready>,
+    /// Accepted results whose end is not stored yet.
+    unclosed: Vec<upload::Unclosed>,
+    closing: bool,
     repeats: VecDeque<Ready>,
     uploading: usize,
     uploading_repeats: bool,
@@ -90,8 +109,13 @@ impl FlowState {
 
 /// Something that ended.
 enum Done {
+    Claimed(Flow, Arc<FlowSpec>, Taken),
+    Closed(Flow, Vec<upload::Unclosed>),
+    /// A request that could not be given back to the journal.
+    PutBack(Flow, Option<Box<Active>>),
+    Swept(Flow),
     Polled(Flow, Arc<FlowSpec>, Taken),
-    Worked(Flow, Option<CaName>, work::Worked),
+    Worked(Flow, Option<CaName>, Arc<FlowSpec>, bool, work::Worked),
     Uploaded(Flow, usize, upload::Uploaded),
     HealthSent,
     /// Pruning or leases: nothing waits for it.
@@ -109,6 +133,8 @@ struct Run<'a> {
     /// Polls, attempts and uploads in `running`.
     busy: usize,
     ca_busy: HashMap<CaName, usize>,
+    /// Requests in work that may be what ended the process before.
+    suspects: usize,
     /// Since when it drains, after the stop.
     draining: Option<Duration>,
 }
@@ -124,8 +150,16 @@ pub(super) async fn run(inner: &Inner, kind: Kind, stop: impl Future<Output = ()
     let mut state = inner.state.lock().await;
     state.begin();
     let mut stop = pin!(stop);
-    let mut run =
-        Run { inner, kind, state: &mut state, running: FuturesUnordered::new(), busy: 0, ca_busy: HashMap::new(), draining: None };
+    let mut run = Run {
+        inner,
+        kind,
+        state: &mut state,
+        running: FuturesUnordered::new(),
+        busy: 0,
+        ca_busy: HashMap::new(),
+        suspects: 0,
+        draining: None,
+    };
     loop {
         let generation = inner.control.generation();
         let now = inner.monotonic();
@@ -169,7 +203,12 @@ impl RunState {
         self.round += 1;
         self.sending_health = false;
         for flow in self.flows.values_mut() {
+            // What was abandoned in the middle is in the journal under this instance's name.
+            flow.has_own &= flow.working + flow.uploading == 0 && !flow.claiming && !flow.polling;
             flow.polling = false;
+            flow.claiming = false;
+            flow.sweeping = false;
+            flow.closing = false;
             flow.working = 0;
             flow.uploading = 0;
             flow.uploading_repeats = false;
@@ -187,6 +226,7 @@ impl RunState {
             let capabilities = control.spec.settings.queue.capabilities();
             if control.mode == FlowMode::Running && schedule::poll_size(&control.spec.settings, capabilities.max_batch, state.held()) > 0 {
                 due.push(state.next_poll);
+                due.push(state.next_claim);
             }
             due.extend(state.active.iter().map(|active| active.held.due));
             due.extend(state.results.iter().map(|ready| ready.held.due));
@@ -222,15 +262,27 @@ impl<'a> Run<'a> {
         };
         for (flow, mode, spec) in flows {
             let mut state = self.state.flows.remove(&flow).unwrap_or_default();
-            if mode != FlowMode::Paused {
+            if mode == FlowMode::Running && self.draining.is_none() {
+                self.start_claim(&spec, &mut state, now);
+                if !state.claiming {
+                    look_at(state.next_claim);
+                }
+            }
+            if mode != FlowMode::Paused && state.has_own {
                 self.start_work(flow, &spec, &mut state, now);
             }
-            self.start_uploads(flow, &spec, &mut state, now);
-            if mode == FlowMode::Running && self.draining.is_none() {
+            if state.has_own {
+                self.start_uploads(flow, &spec, &mut state, now);
+                self.start_closing(flow, &spec, &mut state, now);
+                state.unclosed.iter().for_each(|unclosed| look_at(unclosed.due));
+            }
+            if mode == FlowMode::Running && self.draining.is_none() && state.has_own {
                 self.start_poll(&spec, &mut state, now);
                 if !state.polling {
                     look_at(state.next_poll);
                 }
+                self.start_sweep(&spec, &mut state, now);
+                state.next_sweep.into_iter().for_each(&mut look_at);
             }
             if let Some(lease) = spec.settings.queue.capabilities().lease
                 && state.held() > 0
@@ -244,6 +296,8 @@ impl<'a> Run<'a> {
             state.results.iter().for_each(|ready| look_at(ready.held.due));
             self.state.flows.insert(flow, state);
         }
+        self.start_heartbeat(now);
+        self.state.next_heartbeat.into_iter().for_each(&mut look_at);
         if let Some(since) = self.draining {
             look_at(since.saturating_add(self.inner.options.drain_timeout));
         } else {
@@ -262,18 +316,25 @@ impl<'a> Run<'a> {
             let room = state.working < spec.settings.concurrency
                 && active.held.ca.as_ref().is_none_or(|ca| self.ca_busy.get(ca).copied().unwrap_or(0) < self.inner.options.ca_concurrency);
             let fresh = self.kind == Kind::Until || active.held.round != round;
+            // What was in hand at two ends of the process goes alone, so that the next end shows which it was.
+            let is_suspect = active.held.is_suspect && active.held.content.crashes > 0;
+            let room = room && !(is_suspect && self.suspects > 0);
             if !room || active.held.due > now || !fresh {
                 kept.push_back(active);
                 continue;
             }
             state.working += 1;
             self.busy += 1;
+            self.suspects += usize::from(is_suspect);
             if let Some(ca) = &active.held.ca {
                 *self.ca_busy.entry(ca.clone()).or_insert(0) += 1;
             }
             active.held.round = round;
             let (inner, spec, ca) = (self.inner, Arc::clone(spec), active.held.ca.clone());
-            self.running.push(Box::pin(async move { Done::Worked(flow, ca, work::attempt(inner, &spec.settings, active).await) }));
+            self.running.push(Box::pin(async move {
+                let worked = work::attempt(inner, &spec.settings, active).await;
+                Done::Worked(flow, ca, spec, is_suspect, worked)
+            }));
         }
         state.active = kept;
     }
@@ -314,6 +375,17 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Stores the end of accepted results that could not be stored before.
+    fn start_closing(&mut self, flow: Flow, spec: &Arc<FlowSpec>, state: &mut FlowState, now: Duration) {
+        if state.closing || !state.unclosed.iter().any(|unclosed| unclosed.due <= now) {
+            return;
+        }
+        state.closing = true;
+        self.busy += 1;
+        let (inner, spec, unclosed) = (self.inner, Arc::clone(spec), core::mem::take(&mut state.unclosed));
+        self.running.push(Box::pin(async move { Done::Closed(flow, upload::close(inner, &spec, unclosed).await) }));
+    }
+
     fn push_upload(&mut self, flow: Flow, spec: &Arc<FlowSpec>, state: &mut FlowState, batch: Vec<Ready>) {
         state.number = state.number.wrapping_add(1);
         self.busy += 1;
@@ -325,7 +397,7 @@ impl<'a> Run<'a> {
     fn start_poll(&mut self, spec: &Arc<FlowSpec>, state: &mut FlowState, now: Duration) {
         let size = schedule::poll_size(&spec.settings, spec.settings.queue.capabilities().max_batch, state.held());
         let once_done = self.kind == Kind::Once && state.poll_round == self.state.round;
-        if state.polling || state.next_poll > now || size == 0 || once_done {
+        if state.polling || state.claiming || state.backlog || state.next_poll > now || size == 0 || once_done {
             return;
         }
         state.polling = true;
@@ -339,6 +411,55 @@ impl<'a> Run<'a> {
         }));
     }
 
+    /// Takes what is due from the journal, before anything is downloaded.
+    fn start_claim(&mut self, spec: &Arc<FlowSpec>, state: &mut FlowState, now: Duration) {
+        let size = schedule::claim_size(&spec.settings, state.held());
+        let once_done = self.kind == Kind::Once && state.claim_round == self.state.round;
+        // A poll stores rows under this instance's name, which are not to be mistaken for an earlier run's.
+        let busy = state.claiming || (!state.has_own && state.polling);
+        if busy || state.next_claim > now || (size == 0 && state.has_own) || once_done {
+            return;
+        }
+        state.claiming = true;
+        state.claim_round = self.state.round;
+        self.busy += 1;
+        let (inner, spec, own) = (self.inner, Arc::clone(spec), !state.has_own);
+        self.running.push(Box::pin(async move {
+            let taken = claim::claim(inner, &spec, size.max(1), own).await;
+            Done::Claimed(spec.flow(), spec, taken)
+        }));
+    }
+
+    /// Looks at the ledger of orphans.
+    fn start_sweep(&mut self, spec: &Arc<FlowSpec>, state: &mut FlowState, now: Duration) {
+        let next = *state.next_sweep.get_or_insert(now);
+        if state.sweeping || next > now || spec.worker.authorities().is_empty() {
+            return;
+        }
+        state.next_sweep = Some(now.saturating_add(SWEEP_PAUSE));
+        state.sweeping = true;
+        self.busy += usize::from(self.kind == Kind::Once);
+        let (inner, spec) = (self.inner, Arc::clone(spec));
+        self.running.push(Box::pin(async move {
+            inner.sweep(&spec).await;
+            Done::Swept(spec.flow())
+        }));
+    }
+
+    /// Gives a request that waits for long back to the journal when the hands are half full: others may be worked on meanwhile.
+    fn put_back(&mut self, flow: Flow, spec: &FlowSpec, active: Active, now: Duration) {
+        let state = self.state.flows.entry(flow).or_default();
+        let crowded = state.held().saturating_mul(2) >= schedule::claim_size(&spec.settings, 0);
+        if self.kind == Kind::Once || !crowded || active.held.due.saturating_sub(now) < LONG_WAIT || active.uncommitted.is_some() {
+            state.active.push_back(active);
+            return;
+        }
+        state.working += 1;
+        self.busy += 1;
+        let inner = self.inner;
+        self.running.push(Box::pin(async move { Done::PutBack(flow, work::put_back(inner, active).await.map(Box::new)) }));
+    }
+
     /// Prolongs leases three times as often as they end.
     fn extend_leases(&mut self, spec: &Arc<FlowSpec>, state: &mut FlowState, lease: Duration, now: Duration) {
         let pause = (lease / 3).max(Duration::from_millis(100));
@@ -350,6 +471,19 @@ impl<'a> Run<'a> {
             let (inner, spec) = (self.inner, Arc::clone(spec));
             self.running.push(Box::pin(async move {
                 inner.extend_leases(&spec).await;
+                Done::Upkeep
+            }));
+        }
+    }
+
+    /// Keeps what is in hand from the other instances, while it drains as well.
+    fn start_heartbeat(&mut self, now: Duration) {
+        let inner = self.inner;
+        if inner.journal.scope() == JournalScope::Fleet && self.state.next_heartbeat.is_none_or(|next| next <= now) {
+            self.state.next_heartbeat = Some(now.saturating_add(inner.options.lease / 4));
+            self.busy += usize::from(self.kind == Kind::Once);
+            self.running.push(Box::pin(async move {
+                inner.heartbeat().await;
                 Done::Upkeep
             }));
         }
@@ -413,7 +547,7 @@ impl<'a> Run<'a> {
         let flows = self.inner.control.flows();
         let paused = |flow: &Flow| flows.get(flow).is_some_and(|control| control.mode == FlowMode::Paused);
         let left = self.state.flows.iter().any(|(flow, state)| {
-            let waiting = if paused(flow) { state.results.len() } else { state.active.len() + state.results.len() };
+            let waiting = if paused(flow) { state.results.len() } else { state.active.len() + state.results.len() } + state.unclosed.len();
             waiting + state.working + state.uploading > 0
         });
         now >= end || (self.busy == 0 && (!left || next.is_none_or(|next| next >= end)))
@@ -422,6 +556,50 @@ impl<'a> Run<'a> {
     fn take(&mut self, done: Done) {
         let now = self.inner.monotonic();
         match done {
+            Done::Claimed(flow, spec, taken) => {
+                self.busy -= 1;
+                let state = self.state.flows.entry(flow).or_default();
+                state.claiming = false;
+                state.backlog = !taken.failed && taken.items >= taken.asked;
+                state.claim_failures = if taken.failed { state.claim_failures.saturating_add(1) } else { 0 };
+                state.has_own |= !taken.failed;
+                let pause = if taken.failed {
+                    self.inner.backoff(&spec.settings, state.claim_failures, crate::retry::Retry::Later).max(Duration::from_millis(50))
+                } else if state.backlog {
+                    Duration::ZERO
+                } else {
+                    schedule::claim_pause(&spec.settings, self.inner.options.lease, self.inner.journal.scope())
+                };
+                state.next_claim = now.saturating_add(pause);
+                for row in taken.anew {
+                    let waiting = state.active.iter_mut().map(|active| &mut active.held);
+                    let ended = state.unclosed.iter_mut().map(|unclosed| &mut unclosed.held);
+                    let ready = state.results.iter_mut().map(|ready| &mut ready.held);
+                    let held = waiting.chain(ready).chain(ended).find(|held| held.row.key == row.key);
+                    if let Some(held) = held {
+                        held.in_hand.under(row.lease_epoch);
+                        held.row = row;
+                    }
+                }
+                state.active.extend(taken.active);
+                state.results.extend(taken.ready);
+            }
+            Done::Closed(flow, unclosed) => {
+                self.busy -= 1;
+                let state = self.state.flows.entry(flow).or_default();
+                state.closing = false;
+                state.unclosed.extend(unclosed);
+            }
+            Done::PutBack(flow, active) => {
+                self.busy -= 1;
+                let state = self.state.flows.entry(flow).or_default();
+                state.working = state.working.saturating_sub(1);
+                state.active.extend(active.map(|active| *active));
+            }
+            Done::Swept(flow) => {
+                self.busy -= usize::from(self.kind == Kind::Once);
+                self.state.flows.entry(flow).or_default().sweeping = false;
+            }
             Done::Polled(flow, spec, taken) => {
                 self.busy -= 1;
                 let state = self.state.flows.entry(flow).or_default();
@@ -439,14 +617,18 @@ impl<'a> Run<'a> {
                 };
                 let minimum = spec.settings.queue.capabilities().minimum_interval;
                 state.next_poll = now.saturating_add(schedule::poll_pause(&spec.settings, minimum, taken.next_poll, got));
+                if taken.look && self.kind == Kind::Until {
+                    state.next_claim = state.next_claim.min(now.saturating_add(Duration::from_secs(1)));
+                }
                 state.active.extend(taken.active);
                 state.results.extend(taken.ready);
                 // Repeats of the same request are told apart before; more than one upload's worth waits for its next delivery.
                 let room = spec.settings.batch.saturating_sub(state.repeats.len());
                 state.repeats.extend(taken.repeats.into_iter().take(room));
             }
-            Done::Worked(flow, ca, worked) => {
+            Done::Worked(flow, ca, spec, was_suspect, worked) => {
                 self.busy -= 1;
+                self.suspects = self.suspects.saturating_sub(usize::from(was_suspect));
                 if let Some(busy) = ca.and_then(|ca| self.ca_busy.get_mut(&ca)) {
                     *busy = busy.saturating_sub(1);
                 }
@@ -456,6 +638,7 @@ impl<'a> Run<'a> {
                     work::Worked::Done(ready) if ready.repeat => state.repeats.push_back(ready),
                     work::Worked::Done(ready) => state.results.push_back(ready),
                     work::Worked::Again(active) => state.active.push_back(active),
+                    work::Worked::Pending(active) => self.put_back(flow, &spec, active, now),
                     work::Worked::Lost => {}
                 }
             }
@@ -468,6 +651,7 @@ impl<'a> Run<'a> {
                     state.uploading = 0;
                 }
                 state.results.extend(uploaded.later);
+                state.unclosed.extend(uploaded.unclosed);
                 if let Some(answered) = uploaded.answered {
                     for ready in &mut state.results {
                         ready.failed_calls = schedule::after_answer(answered, ready.failed_calls);

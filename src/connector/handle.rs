@@ -12,7 +12,9 @@ use super::builder::{BuildError, spec_findings};
 use super::inner::Inner;
 use super::stored::LatencySamples;
 use crate::event::EventId;
+use crate::flow::ca_gate::CaStatus;
 use crate::flow::{Finding, FlowSpec};
+use crate::ids::CaName;
 use crate::ports::FlowCounters;
 use crate::terms::Flow;
 use crate::time::Timestamp;
@@ -211,6 +213,14 @@ impl Handle {
             (*flow, FlowStatus { mode: control.mode, held, working, results, counters: control.counters })
         });
         status.collect()
+    }
+
+    /// How each CA of the flows does, by its name.
+    #[must_use]
+    pub fn ca_status(&self) -> BTreeMap<CaName, CaStatus> {
+        let specs: Vec<Arc<FlowSpec>> = self.inner.control.flows().values().map(|control| Arc::clone(&control.spec)).collect();
+        let names = specs.iter().flat_map(|spec| spec.worker.authorities()).map(|(name, _)| name);
+        self.inner.context.gates.status(names, &*self.inner.context.runtime)
     }
 
     /// When each credential ends that the connector works with, by its name: the flows' certificates, and what

@@ -12,18 +12,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
 
+use super::content::Content;
 use super::engine::RunState;
 use super::handle::Control;
+use super::intake::row_key;
 use super::schedule;
-use super::stored;
 use crate::event::EventId;
 use crate::flow::credential::{Credential, WatchedCredential};
 use crate::flow::seal::Sealer;
-use crate::flow::{Context, EventScope, FlowEvents, FlowSpec, Job, QueueSettings, Task};
+use crate::flow::{Context, EventScope, FlowEvents, FlowSpec, Job, Lease, QueueSettings, Suspicion, Task};
 use crate::health::HealthConfig;
 use crate::ids::{CaName, IdempotencyKey, RequestId};
 use crate::ports::{
-    Change, CommitAnswer, ExtendLeaseRequest, Journal, LoadRequest, Outcome, PortError, PruneRequest, Row, RowKey, RowState, SealedBlob,
+    Change, CommitAnswer, ExtendLeaseRequest, Journal, LoadRequest, Outcome, PortError, PruneRequest, RenewRequest, Row, RowKey, RowState,
 };
 use crate::retry::Retry;
 use crate::terms::Flow;
@@ -37,6 +38,7 @@ pub(super) struct Options {
     pub(super) retention: Duration,
     pub(super) upload_patience: Duration,
     pub(super) journal_timeout: Duration,
+    pub(super) lease: Duration,
 }
 
 #[derive(Debug)]
@@ -123,18 +125,34 @@ pub(super) struct InHand {
     key: IdempotencyKey,
 }
 
+/// A request in hand, as the heartbeat needs it.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) flow: Flow,
+    pub(super) id: RequestId,
+    pub(super) epoch: u64,
+    pub(super) lease: Arc<Lease>,
+}
+
 /// The requests in hand.
-pub(super) type InHandKeys = Mutex<HashMap<IdempotencyKey, (Flow, RequestId)>>;
+pub(super) type InHandKeys = Mutex<HashMap<IdempotencyKey, Taken>>;
 
 impl InHand {
     /// `None` when it is in hand already.
-    pub(super) fn take(keys: &Arc<InHandKeys>, key: IdempotencyKey, flow: Flow, id: &RequestId) -> Option<Self> {
+    pub(super) fn take(keys: &Arc<InHandKeys>, key: IdempotencyKey, taken: Taken) -> Option<Self> {
         match keys.lock().unwrap_or_else(PoisonError::into_inner).entry(key) {
             Entry::Occupied(_) => None,
             Entry::Vacant(place) => {
-                place.insert((flow, id.clone()));
+                place.insert(taken);
                 Some(Self { keys: Arc::clone(keys), key })
             }
+        }
+    }
+
+    /// Under this epoch from now on.
+    pub(super) fn under(&self, epoch: u64) {
+        if let Some(taken) = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&self.key) {
+            taken.epoch = epoch;
         }
     }
 }
@@ -150,6 +168,7 @@ impl Drop for InHand {
 pub(super) struct Held {
     pub(super) job: Job,
     pub(super) row: Row,
+    pub(super) content: Content,
     pub(super) ca: Option<CaName>,
     pub(super) events: FlowEvents,
     pub(super) received: Duration,
@@ -157,7 +176,9 @@ pub(super) struct Held {
     pub(super) due: Duration,
     /// In which run it was last worked on; `run_once` touches each once.
     pub(super) round: u64,
-    pub(super) _in_hand: InHand,
+    /// Whoever had it before ended without saying so: it may be what ended it.
+    pub(super) is_suspect: bool,
+    pub(super) in_hand: InHand,
 }
 
 /// A request to be worked on.
@@ -213,13 +234,7 @@ impl Inner {
 
     /// A backoff before the next try, with jitter from the provider; the longest when there is no randomness.
     pub(super) fn backoff(&self, settings: &QueueSettings, failures: u32, retry: Retry) -> Duration {
-        let mut bytes = [0xff; 8];
-        if let Ok(random) = self.context.provider.random()
-            && random.fill(&mut bytes).is_err()
-        {
-            bytes = [0xff; 8];
-        }
-        schedule::backoff(failures, settings.backoff_base, settings.backoff_cap, retry, u64::from_be_bytes(bytes))
+        schedule::backoff(failures, settings.backoff_base, settings.backoff_cap, retry, self.context.random())
     }
 
     /// Calls a port: a panic is contained and reported, and a call that takes too long is abandoned.
@@ -242,7 +257,7 @@ impl Inner {
         }
     }
 
-    fn journal_failed(&self, what: &str, error: &PortError) {
+    pub(super) fn journal_failed(&self, what: &str, error: &PortError) {
         let number = self.control.next_number();
         self.emit(EventId::JournalFailure, None, what, number, |event| {
             event.with_error_class(error.class()).with_message(&error.to_string())
@@ -255,7 +270,9 @@ impl Inner {
             return Some(Vec::new());
         }
         let count = rows.len();
-        let changes = rows.into_iter().map(Change::new).collect();
+        let lease = self.options.lease;
+        let change = |row: Row| if row.owner.is_some() { Change::new(row).with_lease(lease) } else { Change::new(row) };
+        let changes = rows.into_iter().map(change).collect();
         let call = async { self.journal.commit(changes).await };
         match self.guarded("Journal::commit", None, self.options.journal_timeout, call).await {
             Ok(answers) if answers.len() == count => Some(answers),
@@ -270,51 +287,88 @@ impl Inner {
         }
     }
 
-    /// Stores one row in a new state and takes over its new version.
-    pub(super) async fn advance(&self, row: &mut Row, state: RowState, blob: Option<SealedBlob>) -> Stored {
+    /// The row of a request as it shall be, with its content. `None` when it cannot be sealed, which is reported.
+    pub(super) fn next_row(&self, row: &Row, content: &Content, state: RowState) -> Option<Row> {
         let mut next = row.clone();
         self.stamp(&mut next, state);
-        if let Some(blob) = blob {
-            next.blob = blob;
-        }
-        match self.store(&mut next).await {
-            Stored::Yes => {
-                *row = next;
-                Stored::Yes
+        self.seal(next, content)
+    }
+
+    /// Puts the content into a row that is otherwise as it shall be.
+    pub(super) fn seal(&self, mut row: Row, content: &Content) -> Option<Row> {
+        match self.sealer.seal(&row, content.encode().bytes()) {
+            Ok(blob) => {
+                row.blob = blob;
+                Some(row)
             }
-            Stored::Unknown => Stored::Unknown,
-            Stored::Conflict => self.adopt(row, next).await,
+            Err(error) => {
+                self.journal_failed("seal", &PortError::misconfigured(error.to_string()));
+                None
+            }
         }
     }
 
-    async fn store(&self, row: &mut Row) -> Stored {
-        match self.commit(vec![row.clone()]).await.as_deref() {
-            Some([CommitAnswer::Stored(version)]) => {
+    /// The content of a row; `None` when its seal or its content is not as we write it.
+    pub(super) fn open(&self, row: &Row) -> Option<Content> {
+        Content::decode(self.sealer.open(row).ok()?)
+    }
+
+    /// Stores a request in a new state and takes over its new version.
+    pub(super) async fn advance(&self, held: &mut Held, state: RowState) -> Stored {
+        self.advance_with(held, state, None).await
+    }
+
+    /// The same, together with what its task suspects at the CA.
+    pub(super) async fn advance_with(&self, held: &mut Held, state: RowState, suspicion: Option<Suspicion>) -> Stored {
+        let Some(mut next) = self.next_row(&held.row, &held.content, state) else { return Stored::Unknown };
+        let asked = self.clocks();
+        let orphan = match suspicion {
+            Some(suspicion) => match self.orphan_row(held, suspicion).await {
+                Some(orphan) => orphan,
+                None => return Stored::Unknown,
+            },
+            None => None,
+        };
+        let stored = match self.store(&mut next, orphan).await {
+            Stored::Conflict => self.adopt(held, &mut next).await,
+            stored => stored,
+        };
+        if stored == Stored::Yes {
+            held.row = next;
+            held.job.lease.prolong(asked, self.options.lease);
+        }
+        stored
+    }
+
+    pub(super) fn is_in_hand(&self, key: IdempotencyKey) -> bool {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key)
+    }
+
+    pub(super) fn clocks(&self) -> (Duration, Timestamp) {
+        (self.monotonic(), self.now())
+    }
+
+    /// Stores one row, and another one with it, whose answer does not matter: it says the same each time.
+    async fn store(&self, row: &mut Row, beside: Option<Row>) -> Stored {
+        let rows = core::iter::once(row.clone()).chain(beside).collect();
+        match self.commit(rows).await.as_deref() {
+            None => Stored::Unknown,
+            Some([CommitAnswer::Stored(version), ..]) => {
                 row.version = *version;
                 Stored::Yes
             }
             Some(_) => Stored::Conflict,
-            None => Stored::Unknown,
         }
     }
 
     /// After a conflict: an earlier commit of ours whose answer was lost may be what is stored. Only one worker of this process has the
-    /// row in hand, so the next version under this owner and epoch is that commit, and the wanted state goes on top of it.
-    async fn adopt(&self, row: &mut Row, mut next: Row) -> Stored {
-        let Some(rows) = self.load(vec![row.key]).await else { return Stored::Unknown };
+    /// row in hand, so a later version under this owner and epoch is such a commit, and the wanted state goes on top of it.
+    async fn adopt(&self, held: &Held, next: &mut Row) -> Stored {
+        let Some(rows) = self.load(vec![held.row.key]).await else { return Stored::Unknown };
         match rows.into_iter().next() {
-            Some(stored)
-                if stored.owner == next.owner
-                    && stored.lease_epoch == next.lease_epoch
-                    && stored.version == next.version.saturating_add(1) =>
-            {
-                row.version = stored.version;
+            Some(stored) if stored.owner == next.owner && stored.lease_epoch == next.lease_epoch && stored.version > next.version => {
                 next.version = stored.version;
-                let answer = self.store(&mut next).await;
-                if answer == Stored::Yes {
-                    *row = next;
-                }
-                answer
+                self.store(next, None).await
             }
             _ => Stored::Conflict,
         }
@@ -324,8 +378,65 @@ impl Inner {
         let now = self.now();
         row.state = state;
         row.updated = now;
-        row.owner = Some(self.context.instance.clone());
-        row.lease_until = now.saturating_add(Duration::from_secs(600));
+        if state.is_final() {
+            row.owner = None;
+        } else {
+            row.owner = Some(self.context.instance.clone());
+            row.lease_until = now.saturating_add(self.options.lease);
+        }
+    }
+
+    /// Gives a request back to the journal: whoever is free takes it when it is due.
+    pub(super) async fn give_back(&self, held: &mut Held, due: Timestamp) -> bool {
+        let mut row = held.row.clone();
+        (row.owner, row.due, row.updated) = (None, due, self.now());
+        row.attempt = held.job.attempt.saturating_sub(1);
+        held.content.given_back = true;
+        let row = self.seal(row, &held.content);
+        held.content.given_back = false;
+        let Some(row) = row else { return false };
+        // In a conflict somebody else has it: it is none of ours either way.
+        self.commit(vec![row]).await.is_some()
+    }
+
+    /// Makes sure that a request is still ours.
+    pub(super) async fn renew_one(&self, held: &Held) -> Stored {
+        let asked = self.clocks();
+        match self.renew(vec![(held.row.key, held.row.lease_epoch)]).await {
+            None => Stored::Unknown,
+            Some(kept) if kept.contains(&held.row.key) => {
+                held.job.lease.prolong(asked, self.options.lease);
+                Stored::Yes
+            }
+            Some(_) => Stored::Conflict,
+        }
+    }
+
+    async fn renew(&self, rows: Vec<(RowKey, u64)>) -> Option<Vec<RowKey>> {
+        let request = RenewRequest::new(rows, self.context.instance.clone(), self.now(), self.options.lease);
+        let call = async { self.journal.renew(request).await };
+        match self.guarded("Journal::renew", None, self.options.journal_timeout, call).await {
+            Ok(kept) => Some(kept),
+            Err(error) => {
+                self.journal_failed("Journal::renew", &error);
+                None
+            }
+        }
+    }
+
+    /// Keeps what is in hand from others.
+    pub(super) async fn heartbeat(&self) {
+        let held: Vec<(RowKey, u64, Arc<Lease>)> = {
+            let in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
+            in_hand.iter().map(|(key, taken)| (row_key(*key), taken.epoch, Arc::clone(&taken.lease))).collect()
+        };
+        if held.is_empty() {
+            return;
+        }
+        let asked = self.clocks();
+        let Some(kept) = self.renew(held.iter().map(|(key, epoch, _)| (*key, *epoch)).collect()).await else { return };
+        let kept: std::collections::HashSet<RowKey> = kept.into_iter().collect();
+        held.iter().filter(|(key, ..)| kept.contains(key)).for_each(|(_, _, lease)| lease.prolong(asked, self.options.lease));
     }
 
     /// Reads rows. `None` after an error, which is reported.
@@ -358,7 +469,7 @@ impl Inner {
         let flow = spec.flow();
         let requests: Vec<RequestId> = {
             let in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
-            in_hand.values().filter(|(of, _)| *of == flow).map(|(_, id)| id.clone()).collect()
+            in_hand.values().filter(|taken| taken.flow == flow).map(|taken| taken.id.clone()).collect()
         };
         if requests.is_empty() {
             return;
@@ -368,16 +479,6 @@ impl Inner {
         let call = async { queue.extend_lease(request).await };
         // Work goes on without the lease: what another instance does as well is told apart by key, and at the CA by `find`.
         let _ = self.guarded("IntuneQueue::extend_lease", Some(flow), spec.settings.call_timeout, call).await;
-    }
-
-    pub(super) fn seal_outcome(&self, row: &Row, outcome: &Outcome) -> Option<SealedBlob> {
-        self.sealer.seal(row, &stored::write(outcome)).ok()
-    }
-
-    /// The outcome in a row; `None` when it has none, or it was sealed by another process.
-    pub(super) fn open_outcome(&self, row: &Row) -> Option<Outcome> {
-        let opened = self.sealer.open(row).ok()?;
-        stored::read(opened.secret_bytes())
     }
 }
 

@@ -5,18 +5,20 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::content::Content;
 use super::digest::idempotency_key;
-use super::inner::{Active, Held, InHand, Inner, Ready};
+use super::inner::{Active, Held, InHand, Inner, Ready, Taken as InHandMark};
 use crate::event::EventId;
-use crate::flow::{Accepted, FlowSpec, Job};
+use crate::flow::{Accepted, FlowSpec, Job, Lease, Resumed};
 use crate::ids::IdempotencyKey;
 use crate::ports::{
     CommitAnswer, Failure, JournalScope, Outcome, Payload, QueueItem, ReceiveRequest, RequestMeta, Row, RowKey, RowKind, RowState,
     SealedBlob,
 };
 use crate::retry::ErrorClass;
+use crate::time::Timestamp;
 
-/// What a poll brought.
+/// What a poll, or a claim, brought.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) failed: bool,
@@ -26,17 +28,19 @@ pub(super) struct Taken {
     pub(super) active: Vec<Active>,
     pub(super) ready: Vec<Ready>,
     pub(super) repeats: Vec<Ready>,
+    /// Open rows were delivered again: whoever may have them should look at the journal.
+    pub(super) look: bool,
+    /// Rows in hand that were claimed anew, under a new epoch.
+    pub(super) anew: Vec<Row>,
 }
 
 /// What a delivered item is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Never seen.
+    /// Never seen, or its row cannot be used.
     New,
-    /// Begun by a run or an owner that is gone, before there was a result.
-    Resume,
-    /// There is a result that nobody accepted yet.
-    Upload,
+    /// In the journal, where somebody works on it or will.
+    Journalled,
     /// Finished: answered again, not worked on again.
     Repeat,
 }
@@ -45,9 +49,8 @@ pub(super) enum Standing {
 pub(super) fn standing(state: Option<RowState>) -> Standing {
     match state {
         None => Standing::New,
-        Some(RowState::Packed | RowState::Uploading) => Standing::Upload,
         Some(state) if state.is_final() => Standing::Repeat,
-        Some(_) => Standing::Resume,
+        Some(_) => Standing::Journalled,
     }
 }
 
@@ -108,33 +111,39 @@ async fn admit(inner: &Inner, spec: &Arc<FlowSpec>, items: Vec<QueueItem>, taken
             note(inner, spec, EventId::RequestConflict, key, &item.meta, "The first payload stands; this one is not worked on.");
             continue;
         }
+        let lease = if inner.journal.scope() == JournalScope::Fleet { Lease::over() } else { Lease::for_ever() };
         // What is in hand already will be answered by the work on it.
-        if let Some(in_hand) = InHand::take(&inner.in_hand, key, item.meta.flow, &item.meta.id) {
+        let mark = InHandMark { flow: item.meta.flow, id: item.meta.id.clone(), epoch: 0, lease: Arc::clone(&lease) };
+        if let Some(in_hand) = InHand::take(&inner.in_hand, key, mark) {
             inner.known().keys.insert((item.meta.flow, item.meta.id.clone()), key);
-            own.push((item, key, in_hand));
+            own.push((item, key, in_hand, lease));
         }
     }
     if own.is_empty() {
         return;
     }
-    let keys = own.iter().map(|(_, key, _)| row_key(*key)).collect();
+    let keys = own.iter().map(|(_, key, ..)| row_key(*key)).collect();
     let rows = inner.load(keys).await;
     let journal_answered = rows.is_some();
     let mut rows: HashMap<RowKey, Row> = rows.unwrap_or_default().into_iter().map(|row| (row.key, row)).collect();
-    let first_active = taken.active.len();
-    for (item, key, in_hand) in own {
+    let (first_active, first_ready) = (taken.active.len(), taken.ready.len());
+    for (item, key, in_hand, lease) in own {
         let row = rows.remove(&row_key(key));
-        sort(inner, spec, item, in_hand, key, row, journal_answered, taken);
+        sort(inner, spec, item, in_hand, lease, row, key, journal_answered, taken);
     }
-    // Rows that cannot be stored now stay at version 0: the work stores them before anything else.
-    let fresh = taken.active[first_active..].iter_mut().filter(|active| active.held.row.version == 0);
-    let mut fresh: Vec<&mut Active> = fresh.collect();
-    fresh.iter_mut().for_each(|active| inner.stamp(&mut active.held.row, RowState::Received));
-    let rows = fresh.iter().map(|active| active.held.row.clone()).collect();
-    if let Some(answers) = inner.commit(rows).await {
-        for (active, answer) in fresh.iter_mut().zip(answers) {
+    // Rows that cannot be stored now stay as they are: the work stores them before anything else.
+    let Taken { active, ready, .. } = taken;
+    let active = active[first_active..].iter_mut().map(|active| &mut active.held);
+    let fresh: Vec<&mut Box<Held>> = active.chain(ready[first_ready..].iter_mut().map(|ready| &mut ready.held)).collect();
+    let (rows, mut fresh): (Vec<Row>, Vec<&mut Box<Held>>) =
+        fresh.into_iter().filter_map(|held| Some((inner.next_row(&held.row, &held.content, RowState::Received)?, held))).unzip();
+    let asked = inner.clocks();
+    if let Some(answers) = inner.commit(rows.clone()).await {
+        for ((held, row), answer) in fresh.iter_mut().zip(rows).zip(answers) {
             if let CommitAnswer::Stored(version) = answer {
-                active.held.row.version = version;
+                held.row = row;
+                held.row.version = version;
+                held.job.lease.prolong(asked, inner.options.lease);
             }
         }
     }
@@ -146,67 +155,127 @@ fn sort(
     spec: &Arc<FlowSpec>,
     item: QueueItem,
     in_hand: InHand,
-    key: IdempotencyKey,
+    lease: Arc<Lease>,
     row: Option<Row>,
+    key: IdempotencyKey,
     journal_answered: bool,
     taken: &mut Taken,
 ) {
     let now = inner.now();
     let mut standing = standing(row.as_ref().map(|row| row.state));
+    let mut content = Content::new(&item);
+    let kept = row.as_ref().map(|row| inner.open(row));
+    let is_sound = kept.as_ref().is_none_or(Option::is_some);
+    let kept = kept.flatten();
     let mut row = row.unwrap_or_else(|| Row::new(row_key(key), item.meta.flow, now, SealedBlob::new(Vec::new())));
-    if row.state == RowState::Acknowledged && inner.open_outcome(&row).is_some_and(|outcome| outcome.is_offered_again()) {
-        // The queue was told to offer it again, and does: worked on anew.
-        standing = Standing::Resume;
-        row.attempt = 0;
+    if !is_sound {
+        // Nothing in it counts, so the CA may have been asked.
+        note(
+            inner,
+            spec,
+            EventId::JournalRowRefused,
+            key,
+            &item.meta,
+            "Its row does not open; it is worked on anew, and the CA is asked first what it did.",
+        );
+        standing = Standing::New;
+        content.find_first = true;
     }
-    if standing != Standing::New {
+    if row.state == RowState::Acknowledged
+        && is_sound
+        && kept.as_ref().and_then(Content::outcome).is_some_and(|outcome| outcome.is_offered_again())
+    {
+        // The queue was told to offer it again, and does: worked on anew.
+        standing = Standing::New;
+    }
+    match standing {
+        Standing::New => {}
+        Standing::Journalled => {
+            taken.look = true;
+            return;
+        }
+        Standing::Repeat => {
+            row.delivery = row.delivery.saturating_add(1);
+            note(inner, spec, EventId::RequestRepeated, key, &item.meta, "");
+            if let Some(content) = kept
+                && let Some(outcome) = content.outcome()
+                && row.state != RowState::Parked
+            {
+                let held = hold(inner, spec, row, content, in_hand, lease, true);
+                taken.repeats.push(ready(held, outcome, true, now));
+            }
+            return;
+        }
+    }
+    if row.version > 0 {
+        (row.attempt, row.created) = (0, now);
         row.delivery = row.delivery.saturating_add(1);
     }
-    let limit = now.saturating_add(spec.settings.deadline);
+    row.route = super::item::route(&item);
+    in_hand.under(row.lease_epoch);
+    let held = hold(inner, spec, row, content, in_hand, lease, journal_answered);
+    begin(inner, spec, item, held, None, taken);
+}
+
+fn ready(held: Box<Held>, outcome: Outcome, repeat: bool, since: Timestamp) -> Ready {
+    Ready { held, outcome, uploads: 0, failed_calls: 0, repeat, since }
+}
+
+/// A request in hand.
+pub(super) fn hold(
+    inner: &Inner,
+    spec: &FlowSpec,
+    row: Row,
+    content: Content,
+    in_hand: InHand,
+    lease: Arc<Lease>,
+    journal_answered: bool,
+) -> Box<Held> {
     let elsewhere = inner.journal.scope() == JournalScope::Instance && spec.settings.queue.capabilities().redelivers_elsewhere;
-    // A result that was made but does not open any more means that the CA was asked, too.
-    let begun = was_asked(row.state);
+    let limit = row.created.saturating_add(spec.settings.deadline);
     let job = Job {
-        key,
+        key: row.key.key,
         delivery: row.delivery,
         attempt: row.attempt.saturating_add(1),
-        deadline: item.meta.deadline.map_or(limit, |deadline| deadline.min(limit)),
-        find_first: elsewhere || begun || !journal_answered,
-        meta: item.meta.clone(),
+        deadline: content.meta.deadline.map_or(limit, |deadline| deadline.min(limit)),
+        find_first: elsewhere || content.find_first || !journal_answered,
+        meta: content.meta.clone(),
+        lease,
     };
     let received = inner.monotonic();
-    let mut held =
-        Box::new(Held { job, row, ca: None, events: spec.worker.events(), received, due: received, round: 0, _in_hand: in_hand });
-    let ready = |held, outcome, repeat| Ready { held, outcome, uploads: 0, failed_calls: 0, repeat, since: now };
-    if standing == Standing::Repeat {
-        note(inner, spec, EventId::RequestRepeated, key, &item.meta, "");
-        if let Some(outcome) = inner.open_outcome(&held.row) {
-            taken.repeats.push(ready(held, outcome, true));
-        }
-        return;
+    let ca = content.ca.clone();
+    let events = spec.worker.events();
+    Box::new(Held { job, row, content, ca, events, received, due: received, round: 0, is_suspect: false, in_hand })
+}
+
+/// Makes a task of a request, or its end; a request that was begun before has what its task kept.
+pub(super) fn begin(inner: &Inner, spec: &FlowSpec, item: QueueItem, mut held: Box<Held>, kept: Option<Resumed<'_>>, taken: &mut Taken) {
+    let now = inner.now();
+    if kept.is_none() {
+        inner.control.count(item.meta.flow, |counters| counters.received += 1);
+        let device = item.meta.device.clone();
+        held.job.emit(&inner.context, held.events.downloaded_request, |event| match &device {
+            Some(device) => event.with_detail("device", device.as_str()),
+            None => event,
+        });
     }
-    inner.control.count(item.meta.flow, |counters| counters.received += 1);
-    let device = item.meta.device.clone();
-    held.job.emit(&inner.context, held.events.downloaded_request, |event| match &device {
-        Some(device) => event.with_detail("device", device.as_str()),
-        None => event,
-    });
-    if standing == Standing::Upload
-        && let Some(outcome) = inner.open_outcome(&held.row)
-    {
-        taken.ready.push(ready(held, outcome, false));
-        return;
-    }
+    let end = |mut held: Box<Held>, outcome: Outcome, taken: &mut Taken| {
+        held.content.end(&outcome, &inner.context.instance);
+        taken.ready.push(ready(held, outcome, false, now));
+    };
     if let Payload::Malformed(problem) = &item.payload {
         held.job.emit(&inner.context, EventId::MalformedRequest, |event| event.with_message(problem));
         let outcome = Outcome::Failed(Failure::new(ErrorClass::Request, format!("the request could not be read: {problem}")));
-        taken.ready.push(ready(held, outcome, false));
-        return;
+        return end(held, outcome, taken);
     }
-    match catch_unwind(AssertUnwindSafe(|| spec.worker.accept(&inner.context, item))) {
+    let accepted = catch_unwind(AssertUnwindSafe(|| match kept {
+        Some(kept) => spec.worker.resume(&inner.context, item, kept),
+        None => spec.worker.accept(&inner.context, item),
+    }));
+    match accepted {
         Ok(Accepted::Task(task)) => {
             let (digicert, ca) = catch_unwind(AssertUnwindSafe(|| (task.digicert_event(), task.ca().cloned()))).unwrap_or_default();
-            if let Some(id) = digicert {
+            if let Some(id) = digicert.filter(|_| kept.is_none()) {
                 held.job.emit(&inner.context, id, |event| event.with_ca(ca.clone()));
             }
             held.ca = ca;
@@ -214,17 +283,17 @@ fn sort(
         }
         Ok(Accepted::Foreign(problem)) => {
             inner.control.count(held.job.meta.flow, |counters| counters.received = counters.received.saturating_sub(1));
-            note(inner, spec, EventId::RequestLeftToOthers, key, &held.job.meta, &problem);
+            note(inner, spec, EventId::RequestLeftToOthers, held.job.key, &held.job.meta, &problem);
         }
         Ok(Accepted::Refused(outcome)) => {
             super::work::report_failed(inner, &held, &outcome);
-            taken.ready.push(ready(held, outcome, false));
+            end(held, outcome, taken);
         }
         Err(_) => {
             held.job.emit(&inner.context, EventId::PanicContained, |event| event.with_detail("where", "accept"));
             let outcome = Outcome::Failed(Failure::new(ErrorClass::Internal, "code panicked while it read the request"));
             super::work::report_failed(inner, &held, &outcome);
-            taken.ready.push(ready(held, outcome, false));
+            end(held, outcome, taken);
         }
     }
 }

@@ -6,12 +6,16 @@
 //! Panics of adapters are contained where panics unwind; with `panic = "abort"` they end the process.
 
 mod builder;
+mod claim;
+mod content;
 mod digest;
 mod engine;
 mod guarantees;
 mod handle;
 mod inner;
 mod intake;
+mod item;
+mod ledger;
 mod schedule;
 mod stored;
 mod upload;
@@ -29,6 +33,7 @@ pub use guarantees::{Durability, Guarantees, Issuance};
 pub use handle::{FlowMode, FlowStatus, Handle, UnknownFlow};
 pub use stored::LatencySamples;
 
+pub use crate::flow::ca_gate::{BreakerState, CaLimits, CaStatus};
 pub use crate::flow::{Finding, FlowSpec, QueueSettings};
 
 use crate::crypto::CryptoProvider;

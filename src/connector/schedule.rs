@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::flow::QueueSettings;
+use crate::ports::JournalScope;
 use crate::retry::Retry;
 
 /// How long to wait before try `failures + 1`: full jitter, a random part of `base` doubled for each failure, at most `cap`; on top of
@@ -54,6 +55,20 @@ pub(super) fn upload_size(most: usize, failed_calls: u32) -> usize {
 /// tried together next. They stay suspects, and fresh results say nothing about them.
 pub(super) fn after_answer(answered: u32, failed_calls: u32) -> u32 {
     if answered < SUSPECT || failed_calls < answered { failed_calls } else { (answered - 1).max(SUSPECT) }
+}
+
+/// How many rows to claim when `held` are in hand: two for each worker and one batch may be held.
+pub(super) fn claim_size(settings: &QueueSettings, held: usize) -> usize {
+    settings.concurrency.saturating_mul(2).max(settings.batch).saturating_sub(held)
+}
+
+/// How long to wait before the journal is looked at again: a dead instance's rows are free when their leases end; in a journal of one
+/// instance, rows become due by themselves only when they were given back.
+pub(super) fn claim_pause(settings: &QueueSettings, lease: Duration, scope: JournalScope) -> Duration {
+    match scope {
+        JournalScope::Fleet => (lease / 4).min(settings.poll_interval).max(Duration::from_millis(100)),
+        JournalScope::Instance => settings.poll_interval.clamp(Duration::from_secs(1), Duration::from_secs(60)),
+    }
 }
 
 /// How many requests to ask for when `held` are in hand: two for each worker and one batch may be held, finished results included.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::inner::{Inner, Ready, Stored};
+use super::inner::{Held, Inner, Ready, Stored};
 use super::work::describe_outcome;
 use crate::flow::FlowSpec;
 use crate::ports::{CommitAnswer, CompleteAnswer, CompleteRequest, ResultItem, RowState};
@@ -16,6 +16,17 @@ pub(super) struct Uploaded {
     pub(super) later: Vec<Ready>,
     /// When the queue answered: the most failed calls that one of the results had behind it.
     pub(super) answered: Option<u32>,
+    /// Ends that could not be stored.
+    pub(super) unclosed: Vec<Unclosed>,
+}
+
+/// A request that has ended, though that is not stored yet.
+#[derive(Debug)]
+pub(super) struct Unclosed {
+    pub(super) held: Box<Held>,
+    pub(super) state: RowState,
+    pub(super) tries: u32,
+    pub(super) due: Duration,
 }
 
 /// Uploads results.
@@ -24,7 +35,7 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
     let events = spec.worker.events();
     let (mut batch, mut later) = mark_uploading(inner, spec, batch).await;
     if batch.is_empty() {
-        return Uploaded { later, answered: None };
+        return Uploaded { later, answered: None, unclosed: Vec::new() };
     }
     let failed_calls = batch.iter().map(|ready| ready.failed_calls).max();
     let results = batch.iter().map(|ready| ResultItem::new(ready.held.job.meta.clone(), ready.outcome.clone())).collect();
@@ -47,15 +58,18 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
                 ready.failed_calls = ready.failed_calls.saturating_add(1);
                 retry_later(inner, ready, pause, &mut later, &mut given_up);
             }
-            park(inner, given_up, "The queue took no results for too long.").await;
-            return Uploaded { later, answered: None };
+            let unclosed = park(inner, spec, given_up, "The queue took no results for too long.").await;
+            return Uploaded { later, answered: None, unclosed };
         }
     };
     let (mut accepted, mut refused, mut patience) = (Vec::new(), Vec::new(), Vec::new());
-    let mut not_now = 0_usize;
+    let (mut not_now, mut repeats) = (0_usize, 0_usize);
     for (mut ready, answer) in batch.drain(..).zip(answers) {
         match answer {
-            CompleteAnswer::Accepted => accepted.push(ready),
+            CompleteAnswer::Accepted => {
+                repeats += usize::from(ready.repeat);
+                accepted.push(ready);
+            }
             CompleteAnswer::TryAgain(_) => {
                 not_now += 1;
                 ready.failed_calls = 0;
@@ -65,75 +79,63 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
             CompleteAnswer::Refused(reason) => refused.push((ready, reason)),
         }
     }
-    acknowledge(inner, &accepted).await;
-    for ready in accepted.iter().filter(|ready| !ready.repeat) {
+    let accepted: Vec<Ready> = accepted.into_iter().filter(|ready| !ready.repeat).collect();
+    for ready in &accepted {
         ready.held.job.emit(&inner.context, events.uploaded_request, |event| event);
     }
-    let batch_event = if accepted.is_empty() { events.upload_failure } else { events.upload_success };
+    let batch_event = if accepted.is_empty() && repeats == 0 { events.upload_failure } else { events.upload_success };
     inner.emit(batch_event, Some(flow), "upload", number, |event| {
         event
-            .with_detail("accepted", &accepted.len().to_string())
+            .with_detail("accepted", &(accepted.len() + repeats).to_string())
             .with_detail("again", &not_now.to_string())
             .with_detail("refused", &refused.len().to_string())
     });
-    for ready in accepted.iter().filter(|ready| !ready.repeat) {
+    // Told before it is stored: a process that ends in between tells it again, by the same key.
+    for ready in &accepted {
         conclude(inner, ready, None);
     }
+    let mut unclosed = close(inner, spec, accepted.into_iter().map(|ready| ended(ready.held, RowState::Acknowledged)).collect()).await;
     for (ready, reason) in refused {
-        park(inner, vec![ready], &format!("The queue refused the result: {reason}")).await;
+        unclosed.extend(park(inner, spec, vec![ready], &format!("The queue refused the result: {reason}")).await);
     }
-    park(inner, patience, "The queue put the result off for too long.").await;
-    Uploaded { later, answered: failed_calls }
+    unclosed.extend(park(inner, spec, patience, "The queue put the result off for too long.").await);
+    Uploaded { later, answered: failed_calls, unclosed }
 }
 
 /// Commits `Uploading` for what was not yet; what another owner has is dropped, and what cannot be stored waits.
 async fn mark_uploading(inner: &Inner, spec: &FlowSpec, batch: Vec<Ready>) -> (Vec<Ready>, Vec<Ready>) {
-    let (mut go, mut mark) = (Vec::new(), Vec::new());
+    let (mut go, mut mark, mut rows, mut later) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for mut ready in batch {
         if ready.repeat || ready.held.row.state == RowState::Uploading {
             go.push(ready);
+        } else if let Some(row) = inner.next_row(&ready.held.row, &ready.held.content, RowState::Uploading) {
+            rows.push(row);
+            mark.push(ready);
         } else {
-            let mut row = ready.held.row.clone();
-            inner.stamp(&mut row, RowState::Uploading);
-            if ready.held.row.state != RowState::Packed
-                && let Some(blob) = inner.seal_outcome(&row, &ready.outcome)
-            {
-                row.blob = blob;
-            }
-            core::mem::swap(&mut ready.held.row, &mut row);
-            mark.push((ready, row));
+            ready.held.due = inner.monotonic().saturating_add(spec.settings.backoff_base);
+            later.push(ready);
         }
     }
-    let rows = mark.iter().map(|(ready, _)| ready.held.row.clone()).collect();
-    let Some(answers) = inner.commit(rows).await else {
-        let mut later = Vec::new();
+    let asked = inner.clocks();
+    let Some(answers) = inner.commit(rows.clone()).await else {
         let mut given_up = Vec::new();
-        let back: Vec<Ready> = mark
-            .into_iter()
-            .map(|(mut ready, before)| {
-                ready.held.row = before;
-                ready
-            })
-            .collect();
-        let pause = pause(inner, spec, &back, Retry::Later);
-        for ready in back {
+        let pause = pause(inner, spec, &mark, Retry::Later);
+        for ready in mark {
             retry_later(inner, ready, pause, &mut later, &mut given_up);
         }
-        park(inner, given_up, "The journal took no result for too long.").await;
+        // What the journal does not take stays in hand: it holds the result.
+        later.extend(given_up);
         return (go, later);
     };
-    let mut later = Vec::new();
-    for ((mut ready, before), answer) in mark.into_iter().zip(answers) {
+    for ((mut ready, mut row), answer) in mark.into_iter().zip(rows).zip(answers) {
         let stored = match answer {
             CommitAnswer::Stored(version) => {
-                ready.held.row.version = version;
+                row.version = version;
+                ready.held.row = row;
+                ready.held.job.lease.prolong(asked, inner.options.lease);
                 Stored::Yes
             }
-            CommitAnswer::Conflict => {
-                let blob = Some(ready.held.row.blob.clone());
-                ready.held.row = before;
-                inner.advance(&mut ready.held.row, RowState::Uploading, blob).await
-            }
+            CommitAnswer::Conflict => inner.advance(&mut ready.held, RowState::Uploading).await,
         };
         match stored {
             Stored::Yes => go.push(ready),
@@ -165,38 +167,60 @@ fn retry_later(inner: &Inner, mut ready: Ready, pause: Duration, later: &mut Vec
     later.push(ready);
 }
 
-async fn acknowledge(inner: &Inner, accepted: &[Ready]) {
-    close(inner, accepted.iter().filter(|ready| !ready.repeat), RowState::Acknowledged).await;
+fn ended(held: Box<Held>, state: RowState) -> Unclosed {
+    Unclosed { held, state, tries: 0, due: Duration::ZERO }
 }
 
-async fn close(inner: &Inner, ended: impl Iterator<Item = &Ready> + Send, state: RowState) {
-    let rows = ended
-        .map(|ready| {
-            let mut row = ready.held.row.clone();
-            inner.stamp(&mut row, state);
-            row.owner = None;
-            row
-        })
-        .collect();
-    // An error is reported by the journal's event; the queue has the result, so nothing is undone.
-    let _ = inner.commit(rows).await;
+/// Stores that requests have ended; gives those whose end is not stored, to be tried again. The queue has the results, so nothing is undone.
+pub(super) async fn close(inner: &Inner, spec: &FlowSpec, ended: Vec<Unclosed>) -> Vec<Unclosed> {
+    let (mut rows, mut going, mut left) = (Vec::new(), Vec::new(), Vec::new());
+    for end in ended {
+        match inner.next_row(&end.held.row, &end.held.content, end.state) {
+            Some(row) => {
+                rows.push(row);
+                going.push(end);
+            }
+            None => left.push(end),
+        }
+    }
+    match inner.commit(rows).await {
+        Some(answers) => {
+            for (mut end, answer) in going.into_iter().zip(answers) {
+                // In a conflict, an earlier commit of ours may be what is stored, or somebody else has it.
+                if answer == CommitAnswer::Conflict && inner.advance(&mut end.held, end.state).await == Stored::Unknown {
+                    left.push(end);
+                }
+            }
+        }
+        None => left.extend(going),
+    }
+    for end in &mut left {
+        end.tries = end.tries.saturating_add(1);
+        end.due = inner.monotonic().saturating_add(inner.backoff(&spec.settings, end.tries, Retry::Later).max(Duration::from_millis(50)));
+    }
+    left
 }
 
 /// Ends requests whose result nobody took.
-async fn park(inner: &Inner, given_up: Vec<Ready>, why: &str) {
-    let given_up: Vec<Ready> = given_up.into_iter().filter(|ready| !ready.repeat).collect();
-    close(inner, given_up.iter(), RowState::Parked).await;
-    for ready in &given_up {
+async fn park(inner: &Inner, spec: &FlowSpec, given_up: Vec<Ready>, why: &str) -> Vec<Unclosed> {
+    let mut given_up: Vec<Ready> = given_up.into_iter().filter(|ready| !ready.repeat).collect();
+    for ready in &mut given_up {
+        ready.held.content.problem = Some(why.to_owned());
         conclude(inner, ready, Some(why));
     }
+    close(inner, spec, given_up.into_iter().map(|ready| ended(ready.held, RowState::Parked)).collect()).await
 }
 
-/// The one Admin event of a request, after its final state is stored.
+/// The one Admin event of a request, before its final state is stored.
 fn conclude(inner: &Inner, ready: &Ready, lost: Option<&str>) {
     let took = inner.monotonic().saturating_sub(ready.held.received);
     let failed = lost.is_some() || ready.outcome.failure().is_some();
     let id = if failed { ready.held.events.request_failure } else { ready.held.events.request_success };
-    ready.held.job.emit(&inner.context, id, |event| {
+    let mut context = inner.context.clone();
+    if let Some(teller) = &ready.held.content.teller {
+        context.instance = teller.clone();
+    }
+    ready.held.job.emit(&context, id, |event| {
         let event = describe_outcome(event, &ready.outcome).with_duration(took).with_ca(ready.held.ca.clone());
         let event = event.with_detail("attempts", &ready.held.job.attempt.to_string());
         match lost {

@@ -7,9 +7,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
 
 use super::inner::{Active, Held, Inner, Ready, Stored};
-use super::intake::{Standing, standing, was_asked};
+use super::intake::was_asked;
 use crate::event::EventId;
-use crate::flow::{QueueSettings, Step, Task};
+use crate::flow::{Kept, QueueSettings, Step, Suspicion, Task};
 use crate::ports::{Failure, Outcome, RowState};
 use crate::retry::{ErrorClass, Retry};
 
@@ -23,6 +23,8 @@ pub(super) enum Worked {
     Done(Ready),
     /// To be called again when it is due.
     Again(Active),
+    /// The same; it may be given back to the journal meanwhile.
+    Pending(Active),
     /// Another owner has the request.
     Lost,
 }
@@ -30,14 +32,24 @@ pub(super) enum Worked {
 /// Works on a request until it is done or has to wait.
 pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active: Active) -> Worked {
     if active.held.row.version == 0 {
-        match inner.advance(&mut active.held.row, RowState::Received, None).await {
+        match inner.advance(&mut active.held, RowState::Received).await {
             Stored::Yes => {}
             Stored::Unknown => return journal_away(inner, settings, active),
-            Stored::Conflict => match take_over(inner, active).await {
-                TakeOver::Go(mine) => active = mine,
-                TakeOver::End(worked) => return worked,
-                TakeOver::JournalAway(mine) => return journal_away(inner, settings, mine),
-            },
+            // It is in the journal already, though that could not be said at download: whoever claims the row works on it.
+            Stored::Conflict => return Worked::Lost,
+        }
+    }
+    if active.held.is_suspect && active.uncommitted.is_none() {
+        // Counted before anything is done with it: when the process ends in the middle, the next one knows.
+        active.held.content.crashes = active.held.content.crashes.saturating_add(1);
+        let state = active.held.row.state;
+        match inner.advance(&mut active.held, state).await {
+            Stored::Yes => {}
+            Stored::Unknown => {
+                active.held.content.crashes -= 1;
+                return journal_away(inner, settings, active);
+            }
+            Stored::Conflict => return Worked::Lost,
         }
     }
     let mut commits = 0;
@@ -48,12 +60,11 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
             return finish(inner, active, Err(failure)).await;
         }
         if let Some(state) = active.uncommitted {
-            match inner.advance(&mut active.held.row, state, None).await {
+            let (kept, suspicion) = keep(active.task.as_ref(), false);
+            active.held.content.keep(kept);
+            match inner.advance_with(&mut active.held, state, suspicion).await {
                 Stored::Yes => active.uncommitted = None,
-                Stored::Conflict => {
-                    left_behind(inner, &active.held, active.task.as_ref(), OWNED_ELSEWHERE);
-                    return Worked::Lost;
-                }
+                Stored::Conflict => return Worked::Lost,
                 Stored::Unknown => return journal_away(inner, settings, active),
             }
         }
@@ -95,16 +106,28 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
                 let forgets = state == RowState::Planned && was_asked(active.held.row.state);
                 active.uncommitted = Some(if forgets { active.held.row.state } else { state });
             }
+            Some(Ok(Step::Renew)) => match inner.renew_one(&active.held).await {
+                Stored::Yes => {}
+                Stored::Conflict => return Worked::Lost,
+                Stored::Unknown => return journal_away(inner, settings, active),
+            },
             Some(Ok(Step::Done(outcome))) => return finish(inner, active, Ok(outcome)).await,
             Some(Ok(Step::Failed(failure))) => return finish(inner, active, Err(failure)).await,
             Some(Ok(Step::LeaveToOthers(why))) => {
                 inner.control.count(active.held.job.meta.flow, |counters| counters.received = counters.received.saturating_sub(1));
                 active.held.job.emit(&inner.context, EventId::RequestLeftToOthers, |event| event.with_message(&why));
                 // A final row: a repeat is neither worked on nor answered. When it cannot be stored, a repeat finds out anew.
-                let _ = inner.advance(&mut active.held.row, RowState::Failed, None).await;
+                active.held.content.forget();
+                let _ = inner.advance(&mut active.held, RowState::Failed).await;
                 return Worked::Lost;
             }
-            Some(Ok(Step::Wait(pause))) => return again(inner, active, pause),
+            Some(Ok(Step::Wait(pause))) => return again(inner, active, pause).await,
+            Some(Ok(Step::Pending(pause))) => {
+                return match again(inner, active, pause).await {
+                    Worked::Again(active) => Worked::Pending(active),
+                    other => other,
+                };
+            }
             Some(Ok(Step::Retry { failure, retry })) => {
                 if retry == Retry::Never || active.held.job.attempt >= settings.max_attempts {
                     return finish(inner, active, Err(failure)).await;
@@ -116,42 +139,32 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
                 let pause = inner.backoff(settings, active.held.job.attempt, retry);
                 active.held.job.attempt += 1;
                 active.held.row.attempt = active.held.job.attempt - 1;
-                return again(inner, active, pause);
+                return again(inner, active, pause).await;
             }
         }
     }
 }
 
-enum TakeOver {
-    Go(Active),
-    End(Worked),
-    JournalAway(Active),
+/// What a task keeps and suspects; nothing when its code panics.
+fn keep(task: &dyn Task, ended: bool) -> (Kept, Option<Suspicion>) {
+    catch_unwind(AssertUnwindSafe(|| (task.keep(), task.suspicion(ended)))).unwrap_or_default()
 }
 
-/// The row was there already, though the journal could not say so at download.
-async fn take_over(inner: &Inner, mut active: Active) -> TakeOver {
-    let Some(rows) = inner.load(vec![active.held.row.key]).await else { return TakeOver::JournalAway(active) };
-    let Some(row) = rows.into_iter().next() else { return TakeOver::JournalAway(active) };
-    let standing = standing(Some(row.state));
-    active.held.row = row;
-    if standing == Standing::Resume {
-        active.held.job.find_first = true;
-        return TakeOver::Go(active);
+async fn again(inner: &Inner, mut active: Active, pause: Duration) -> Worked {
+    if active.held.is_suspect {
+        // The attempt ended and the process did not: it was not this request.
+        (active.held.is_suspect, active.held.content.crashes) = (false, 0);
+        let (kept, _) = keep(active.task.as_ref(), false);
+        active.held.content.keep(kept);
+        let state = active.held.row.state;
+        if inner.advance(&mut active.held, state).await == Stored::Conflict {
+            return Worked::Lost;
+        }
     }
-    TakeOver::End(match inner.open_outcome(&active.held.row) {
-        Some(outcome) => Worked::Done(Ready {
-            held: active.held,
-            outcome,
-            uploads: 0,
-            failed_calls: 0,
-            repeat: standing == Standing::Repeat,
-            since: inner.now(),
-        }),
-        None => Worked::Lost,
-    })
+    wait(inner, active, pause)
 }
 
-fn again(inner: &Inner, mut active: Active, pause: Duration) -> Worked {
+fn wait(inner: &Inner, mut active: Active, pause: Duration) -> Worked {
     // Never later than the deadline, so that giving up is not late.
     let left = active.held.job.deadline.since(inner.now());
     active.held.due = inner.monotonic().saturating_add(pause.min(left));
@@ -162,7 +175,16 @@ fn again(inner: &Inner, mut active: Active, pause: Duration) -> Worked {
 fn journal_away(inner: &Inner, settings: &QueueSettings, mut active: Active) -> Worked {
     active.journal_failures = active.journal_failures.saturating_add(1);
     let pause = inner.backoff(settings, active.journal_failures, Retry::Later).max(settings.backoff_base.min(Duration::from_millis(50)));
-    again(inner, active, pause)
+    wait(inner, active, pause)
+}
+
+/// Gives a request that waits for long back to the journal, with what its task has made. `None` when that is done.
+pub(super) async fn put_back(inner: &Inner, mut active: Active) -> Option<Active> {
+    let (kept, _) = keep(active.task.as_ref(), false);
+    active.held.content.keep(kept);
+    let pause = active.held.due.saturating_sub(inner.monotonic());
+    let due = inner.now().saturating_add(pause);
+    if inner.give_back(&mut active.held, due).await { None } else { Some(active) }
 }
 
 async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>) -> Worked {
@@ -179,20 +201,18 @@ async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>)
     if outcome.failure().is_some() {
         report_failed(inner, &held, &outcome);
     }
+    let (kept, suspicion) = keep(task.as_ref(), outcome.failure().is_some());
+    held.content.keep(kept);
+    held.content.end(&outcome, &inner.context.instance);
+    (held.is_suspect, held.content.crashes) = (false, 0);
     // Not stored: the upload stores it before it sends anything.
-    let blob = inner.seal_outcome(&held.row, &outcome);
-    if inner.advance(&mut held.row, RowState::Packed, blob).await == Stored::Conflict {
-        if outcome.failure().is_none() {
-            left_behind(inner, &held, task.as_ref(), OWNED_ELSEWHERE);
-        }
+    if inner.advance_with(&mut held, RowState::Packed, suspicion).await == Stored::Conflict {
         return Worked::Lost;
     }
     drop(task);
     held.due = inner.monotonic();
     Worked::Done(Ready { held, outcome, uploads: 0, failed_calls: 0, repeat: false, since: inner.now() })
 }
-
-const OWNED_ELSEWHERE: &str = "another instance has taken the request over";
 
 /// Lets a task report what it leaves behind at a CA when its request ends without a result of its own.
 fn left_behind(inner: &Inner, held: &Held, task: &dyn Task, why: &str) {

@@ -30,7 +30,7 @@ pub(super) enum End {
 pub(super) async fn drive(context: &Context, mut task: Box<dyn Task>, mut job: Job) -> End {
     for _ in 0..MOST_STEPS {
         match AssertUnwindSafe(task.step(context, &job)).catch_unwind().await {
-            Ok(Step::Commit(_)) => {}
+            Ok(Step::Commit(_) | Step::Renew) => {}
             Ok(Step::Done(outcome)) => return End::Done(outcome),
             Ok(Step::Failed(failure)) => return End::Failed(failure),
             Ok(Step::LeaveToOthers(why)) => return End::LeftToOthers(why),
@@ -39,7 +39,7 @@ pub(super) async fn drive(context: &Context, mut task: Box<dyn Task>, mut job: J
                 job.attempt += 1;
                 context.runtime.sleep(PAUSE).await;
             }
-            Ok(Step::Wait(pause)) => context.runtime.sleep(pause.min(PAUSE)).await,
+            Ok(Step::Wait(pause) | Step::Pending(pause)) => context.runtime.sleep(pause.min(PAUSE)).await,
             Err(_) => return End::Failed(panicked()),
         }
     }

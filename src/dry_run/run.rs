@@ -125,6 +125,7 @@ impl DryRun {
             runtime: Arc::clone(&self.runtime),
             sink: Arc::new(NullSink),
             limits: self.limits.clone(),
+            gates: Arc::default(),
         };
         let mut report = DryRunReport::new(self.tenant.clone(), self.runtime.now());
         for worker in &self.workers {
@@ -208,6 +209,7 @@ impl DryRun {
             attempt: 1,
             deadline: context.runtime.now().saturating_add(self.request_timeout),
             find_first: false,
+            lease: crate::flow::Lease::for_ever(),
         };
         let recipient = recipient(&item.payload, &self.limits);
         let accepted = catch_unwind(AssertUnwindSafe(|| worker.with_authorities(&replace).accept(context, item)));

@@ -168,6 +168,14 @@ events! {
     15 FlowResumed Operational Connector Message Information "A flow was resumed.";
     16 AnswerLost Operational Connector Attempt Warning "It is not known what a call did; the other side is asked before it is tried again.";
     17 NoSubjectAltName Operational Connector Request Warning "A SCEP client asks for a certificate without subjectAltName; Intune's Android devices do not take it.";
+    18 CaUnavailable Operational Connector Message Error "A CA fails, or said that it is overloaded or misconfigured; it is left alone for a while.";
+    19 CaAvailableAgain Operational Connector Message Information "A CA that was left alone works again.";
+    20 JournalRowRefused Operational Connector Message Error "A row of the journal does not open with the sealing keys, and is not used.";
+    21 RequestParked Operational Connector Request Error "The connector ended again and again while it worked on a request; it is parked for an operator.";
+    22 InstanceRefused Admin Connector Message Error "The connector may not join the instances of its tenant.";
+    23 DownloadsHeldBack Operational Connector Message Warning "Nothing more is downloaded for now.";
+    24 DownloadsResumed Operational Connector Message Information "Requests are downloaded again.";
+    25 VersionSkew Operational Connector Message Warning "The instances of the tenant have different versions.";
     1000 PkcsRequestSuccess Admin Pkcs Request Information "A PKCS request was completed and its result accepted.";
     1001 PkcsRequestFailure Admin Pkcs Request Error "A PKCS request failed for good.";
     1002 PkcsDownloadSuccess Operational Pkcs Batch Information "PKCS requests were downloaded.";

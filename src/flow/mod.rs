@@ -3,9 +3,11 @@
 //! A flow turns a delivered item into a [`Task`]; the engine calls [`Task::step`] until it is done. A step that must be journalled first
 //! answers [`Step::Commit`] and is called again once the state is stored: *journal before effect* is the engine's loop, not a habit.
 
+pub(crate) mod ca_gate;
 pub(crate) mod credential;
 mod fips;
-#[cfg(feature = "scep")]
+#[cfg_attr(not(any(feature = "pkcs", feature = "scep")), allow(dead_code, reason = "the flows that plan certificates keep their plans"))]
+pub(crate) mod plan;
 pub(crate) mod record;
 pub(crate) mod seal;
 mod settings;
@@ -13,6 +15,7 @@ mod settings;
 use core::fmt::Debug;
 use core::future::Future;
 use core::pin::pin;
+use core::sync::atomic::{AtomicI64, Ordering};
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -62,6 +65,8 @@ pub(crate) struct Context {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) sink: Arc<dyn EventSink>,
     pub(crate) limits: Limits,
+    /// One for each CA, shared by all flows.
+    pub(crate) gates: Arc<ca_gate::Gates>,
 }
 
 impl Context {
@@ -81,6 +86,17 @@ impl Context {
             let event = fill(Event::new(key, self.runtime.now()));
             let _ = catch_unwind(AssertUnwindSafe(|| self.sink.emit(&event)));
         }
+    }
+
+    /// Uniform over all of `u64`; the greatest when there is no randomness, so that pauses are the longest.
+    pub(crate) fn random(&self) -> u64 {
+        let mut bytes = [0xff; 8];
+        if let Ok(random) = self.provider.random()
+            && random.fill(&mut bytes).is_err()
+        {
+            bytes = [0xff; 8];
+        }
+        u64::from_be_bytes(bytes)
     }
 
     /// Awaits a call of an adapter, and abandons it after `limit`: its effect is then unknown. `None` says that it gave no answer in time.
@@ -158,6 +174,47 @@ pub(crate) struct Job {
     pub(crate) deadline: Timestamp,
     /// The CA must be asked by `find` before the first ask: another instance may have asked it.
     pub(crate) find_first: bool,
+    /// Until when the request is certainly this instance's.
+    pub(crate) lease: Arc<Lease>,
+}
+
+/// How long a request is certainly this instance's, by both clocks: the monotonic one may stand still while the machine sleeps, the wall clock may
+/// be set back.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    /// Microseconds of the monotonic clock; `i64::MAX` when nobody else can have it.
+    monotonic: AtomicI64,
+    wall: AtomicI64,
+}
+
+impl Lease {
+    /// One that nobody can take away: the journal is this instance's alone.
+    pub(crate) fn for_ever() -> Arc<Self> {
+        Arc::new(Self { monotonic: AtomicI64::new(i64::MAX), wall: AtomicI64::new(i64::MAX) })
+    }
+
+    /// One that is over until it is prolonged.
+    pub(crate) fn over() -> Arc<Self> {
+        Arc::new(Self { monotonic: AtomicI64::new(i64::MIN), wall: AtomicI64::new(i64::MIN) })
+    }
+
+    /// Prolongs it, from when the journal was asked to.
+    pub(crate) fn prolong(&self, asked: (Duration, Timestamp), lease: Duration) {
+        if self.monotonic.load(Ordering::Acquire) == i64::MAX {
+            return;
+        }
+        // A quarter less than the journal's, so that it ends here before it ends there.
+        let sure = lease - lease / 4;
+        self.wall.store(asked.1.saturating_add(sure).as_micros(), Ordering::Release);
+        self.monotonic.store(i64::try_from(asked.0.saturating_add(sure).as_micros()).unwrap_or(i64::MAX - 1), Ordering::Release);
+    }
+
+    /// Whether the request is certainly still this instance's.
+    pub(crate) fn holds(&self, runtime: &dyn Runtime) -> bool {
+        let monotonic = i64::try_from(runtime.monotonic().as_micros()).unwrap_or(i64::MAX - 1);
+        let end = self.monotonic.load(Ordering::Acquire);
+        end == i64::MAX || (monotonic < end && runtime.now().as_micros() < self.wall.load(Ordering::Acquire))
+    }
 }
 
 impl Job {
@@ -187,6 +244,7 @@ pub(crate) enum Accepted {
 pub(crate) type ReplaceCa<'a> = &'a dyn Fn(&CaName, Arc<dyn CertificateAuthority>) -> Arc<dyn CertificateAuthority>;
 
 /// One flow, as the engine sees it.
+#[async_trait]
 pub(crate) trait Worker: Debug + Send + Sync {
     /// Which flow.
     fn flow(&self) -> Flow;
@@ -212,6 +270,23 @@ pub(crate) trait Worker: Debug + Send + Sync {
     fn with_authorities(&self, replace: ReplaceCa<'_>) -> Arc<dyn Worker>;
     /// Looks at an item. Cheap: no crypto, no waiting. `Malformed` and `Unknown` payloads are handled by the engine.
     fn accept(&self, context: &Context, item: QueueItem) -> Accepted;
+    /// As `accept`, for a request that was begun before: with what its task kept.
+    fn resume(&self, context: &Context, item: QueueItem, kept: Resumed<'_>) -> Accepted {
+        let _ = kept;
+        self.accept(context, item)
+    }
+    /// Looks for certificates that nobody gets, by what a task told in [`Task::suspicion`], and revokes those that are not `delivered`.
+    async fn sweep(&self, context: &Context, suspicion: &record::RecordReader, delivered: Option<&[u8]>) -> Swept {
+        let _ = (context, suspicion, delivered);
+        Swept::CannotTell
+    }
+}
+
+/// What is known of a request that was begun before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resumed<'a> {
+    /// What its task kept.
+    pub(crate) task: &'a crate::secret::SecretBytes,
 }
 
 /// A configured flow, as the connector's builder takes it. Every flow's config converts into one.
@@ -248,6 +323,19 @@ pub(crate) trait Task: Debug + Send {
     /// Does the next piece of work.
     async fn step(&mut self, context: &Context, job: &Job) -> Step;
 
+    /// What it has made so far and must not make again. The engine stores it, sealed, with each state, and gives it back to
+    /// [`Worker::resume`] when another process goes on.
+    fn keep(&self) -> Kept {
+        Kept::default()
+    }
+
+    /// What is to be watched at the CA since it was asked, or may have issued, without anybody getting that certificate. Stored in the
+    /// ledger of orphans together with the next state; `ended` says that the request has failed.
+    fn suspicion(&self, ended: bool) -> Option<Suspicion> {
+        let _ = ended;
+        None
+    }
+
     /// Called once when the request ends without a result of this task: reports a certificate that exists, or may, and that nobody gets.
     fn left_behind(&self, _context: &Context, _job: &Job, _why: &str) {}
 
@@ -257,11 +345,45 @@ pub(crate) trait Task: Debug + Send {
     }
 }
 
+/// What a task keeps in its row.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// The flow's own record; it may hold a private key.
+    pub(crate) task: Option<record::RecordWriter>,
+    /// The certificate that the CA issued, and the CA's own name for it.
+    pub(crate) certificate: Option<(Vec<u8>, Option<String>)>,
+}
+
+/// What may exist at a CA that nobody gets.
+pub(crate) struct Suspicion {
+    /// The flow's own record, for [`Worker::sweep`]: no private key.
+    pub(crate) record: record::RecordWriter,
+    /// How many certificates it may be.
+    pub(crate) most: u32,
+    /// When to look first, from now.
+    pub(crate) after: Duration,
+}
+
+/// What a look at the CA for certificates that nobody gets brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Swept {
+    /// These serial numbers are revoked now; the others that may exist have not shown up.
+    Revoked(Vec<String>),
+    /// The CA has issued nothing else so far.
+    Nothing,
+    /// The CA cannot tell: an operator must look.
+    CannotTell,
+    /// It could not be asked, or did not revoke: later.
+    NotNow(String),
+}
+
 /// What a step asks the engine to do.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Store this state, then call `step` again. Nothing outside has been done since the last one.
     Commit(RowState),
+    /// Make sure that the request is still this instance's, then call `step` again.
+    Renew,
     /// The request is done; upload this. A failure outcome raises the flow's `failed` event.
     Done(Outcome),
     /// It failed for good: like `Done` with what `give_up` makes of it.
@@ -270,8 +392,10 @@ pub(crate) enum Step {
     Retry { failure: Failure, retry: Retry },
     /// It turned out not to be for this connector: never answered, and reported as `Accepted::Foreign` is.
     LeaveToOthers(String),
-    /// Not an attempt: call again after this time (a pending certificate).
+    /// Not an attempt: call again after this time.
     Wait(Duration),
+    /// The same; the CA has it in hand, so it may be given back to the journal meanwhile.
+    Pending(Duration),
 }
 
 impl Step {

@@ -32,6 +32,7 @@ impl ImportWorker {
     }
 }
 
+#[async_trait]
 impl Worker for ImportWorker {
     fn flow(&self) -> Flow {
         Flow::PkcsImport

@@ -8,6 +8,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::run::PkcsWorker;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, KeyTransportAlgorithm};
+use crate::flow::ca_gate::COOL_DOWN;
 use crate::flow::{Finding, FlowSpec, QueueSettings, ReplaceCa, envelope_findings};
 use crate::ids::CaName;
 use crate::limits::Limits;
@@ -15,11 +16,7 @@ use crate::message::certificate::Certificate;
 use crate::policy::post_issue::Tolerance;
 use crate::policy::{IssuancePolicy, RecipientPolicy};
 use crate::ports::{CertificateAuthority, IntuneQueue};
-use crate::time::Timestamp;
 
-/// How long a CA is left alone after it said that settings or permissions are wrong: long enough not to hammer it, short enough that a
-/// mended one is used soon.
-const COOL_DOWN: Duration = Duration::from_secs(300);
 /// How long a call of a CA may take; slow ones (templates with manager approval aside) answer within seconds.
 const CA_TIMEOUT: Duration = Duration::from_secs(120);
 /// What the PKCS#12 writer accepts.
@@ -209,29 +206,11 @@ impl Authority {
 /// What the requests of one CA know together.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// It said that it is misconfigured; it is left alone until then.
-    stopped_until: Mutex<Option<Timestamp>>,
     /// Its chain, as it named it last.
     chain: Mutex<Option<Arc<[CertificateDer<'static>]>>>,
 }
 
 impl Shared {
-    /// For how long it is still left alone.
-    pub(super) fn stopped_for(&self, now: Timestamp) -> Option<Duration> {
-        let mut until = self.stopped_until.lock().unwrap_or_else(PoisonError::into_inner);
-        match *until {
-            Some(time) if now < time => Some(time.since(now)),
-            _ => {
-                *until = None;
-                None
-            }
-        }
-    }
-
-    pub(super) fn stop_until(&self, time: Timestamp) {
-        *self.stopped_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
-    }
-
     pub(super) fn chain(&self) -> Option<Arc<[CertificateDer<'static>]>> {
         self.chain.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -5,7 +5,9 @@
 //! recipient: it is never written anywhere in the clear, and nobody types it.
 
 mod config;
+mod kept;
 mod run;
 mod step;
+mod sweep;
 
 pub use config::PkcsConfig;

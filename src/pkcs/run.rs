@@ -11,11 +11,14 @@ use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use zeroize::Zeroizing;
 
 use super::config::{Authority, PkcsConfig};
+use super::kept::{self, Made, Suspect};
 use super::step::{Abilities, Action, Answer, Machine, Phase, Verdict};
 use crate::crypto::{ContentCipherAlgorithm, CryptoError, CryptoProvider, DigestKdf, SignatureAlgorithm, SlotName, sign_now};
 use crate::event::EventId;
-use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, ReplaceCa, Step, Task, Worker};
-use crate::ids::CaName;
+use crate::flow::ca_gate::Visitor;
+use crate::flow::record::RecordReader;
+use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, Kept, ReplaceCa, Resumed, Step, Suspicion, Swept, Task, Worker};
+use crate::ids::{CaName, IdempotencyKey};
 use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::message::csr::{Csr, CsrBuilder};
@@ -24,11 +27,11 @@ use crate::message::pfx::PfxBuilder;
 use crate::policy::post_issue::{self, Checked, Expected, Mismatch, PostIssueError};
 use crate::policy::{ApprovedRecipient, PolicyError};
 use crate::ports::{
-    CaCapabilities, CertificateAuthority, CertificatePlan, Failure, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, Outcome,
-    Payload, PkcsRequest, PkcsResult, PortError, PortErrorKind, QueueItem, RequestMeta, RevokeCall, RowState, StatusRequest,
+    CaCapabilities, CertificateAuthority, Failure, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, Outcome, Payload,
+    PkcsRequest, PkcsResult, PortError, PortErrorKind, QueueItem, RequestMeta, RevokeCall, RowState, StatusRequest,
 };
 use crate::retry::{Effect, ErrorClass, Retry};
-use crate::secret::{Password, PrivateKeyPkcs8};
+use crate::secret::{Password, SecretBytes};
 use crate::terms::{Flow, KeyAlgorithm, PfxProfile, RevocationReason};
 use crate::time::Timestamp;
 
@@ -49,6 +52,7 @@ impl PkcsWorker {
     }
 }
 
+#[async_trait]
 impl Worker for PkcsWorker {
     fn flow(&self) -> Flow {
         Flow::Pkcs
@@ -88,15 +92,38 @@ impl Worker for PkcsWorker {
     }
 
     fn accept(&self, _context: &Context, item: QueueItem) -> Accepted {
+        match self.task(item) {
+            Ok(task) => Accepted::Task(Box::new(task)),
+            Err(other) => other,
+        }
+    }
+
+    fn resume(&self, _context: &Context, item: QueueItem, resumed: Resumed<'_>) -> Accepted {
+        match self.task(item) {
+            Ok(mut task) => {
+                task.kept = Some(SecretBytes::copy_from(resumed.task.secret_bytes()));
+                Accepted::Task(Box::new(task))
+            }
+            Err(other) => other,
+        }
+    }
+
+    async fn sweep(&self, context: &Context, suspicion: &RecordReader, delivered: Option<&[u8]>) -> Swept {
+        super::sweep::sweep(&self.config, context, suspicion, delivered).await
+    }
+}
+
+impl PkcsWorker {
+    fn task(&self, item: QueueItem) -> Result<PkcsTask, Accepted> {
         let Payload::Pkcs(request) = item.payload else {
-            return Accepted::Foreign("the payload is not that of a PKCS request".to_owned());
+            return Err(Accepted::Foreign("the payload is not that of a PKCS request".to_owned()));
         };
         let known = self.config.authorities.get(&request.ca).and_then(|authority| Some((authority, authority.ca.clone()?)));
         let Some((authority, ca)) = known else {
             let message = format!("the profile names the CA {:?}, which is not configured in this connector", request.ca.as_str());
-            return Accepted::Refused(Outcome::Failed(Failure::new(ErrorClass::Configuration, message)));
+            return Err(Accepted::Refused(Outcome::Failed(Failure::new(ErrorClass::Configuration, message))));
         };
-        Accepted::Task(Box::new(PkcsTask {
+        Ok(PkcsTask {
             config: self.config.clone(),
             authority: authority.clone(),
             abilities: Abilities::from(&ca.capabilities()),
@@ -105,23 +132,18 @@ impl Worker for PkcsWorker {
             machine: None,
             committing: false,
             made: None,
+            recipient: None,
+            kept: None,
             issued: None,
             checked: None,
             asked_at: None,
             failure: None,
             told_issued: false,
-        }))
+            is_others: false,
+            key: None,
+            visitor: Visitor::default(),
+        })
     }
-}
-
-/// What is made once for a request and kept over all attempts: a repeated ask is for the same key and the same CSR.
-#[derive(Debug)]
-struct Made {
-    plan: CertificatePlan,
-    recipient: ApprovedRecipient,
-    key: PrivateKeyPkcs8,
-    public_key: Vec<u8>,
-    csr: CertificateSigningRequestDer<'static>,
 }
 
 #[derive(Debug)]
@@ -135,6 +157,9 @@ struct PkcsTask {
     /// The engine was asked to commit; it calls again only when that is stored.
     committing: bool,
     made: Option<Arc<Made>>,
+    recipient: Option<Arc<ApprovedRecipient>>,
+    /// As an earlier run kept it, until the first step.
+    kept: Option<SecretBytes>,
     issued: Option<Arc<Issued>>,
     checked: Option<Arc<Checked>>,
     /// Monotonic, for the duration in events.
@@ -142,6 +167,12 @@ struct PkcsTask {
     /// With what the request ends when it fails.
     failure: Option<Failure>,
     told_issued: bool,
+    /// The certificate is another worker's, who may have delivered it.
+    is_others: bool,
+    /// What the CA knows the request by.
+    key: Option<IdempotencyKey>,
+    /// At the gate of the CA.
+    visitor: Visitor,
 }
 
 #[async_trait]
@@ -155,8 +186,10 @@ impl Task for PkcsTask {
     }
 
     async fn step(&mut self, context: &Context, job: &Job) -> Step {
-        if self.machine.is_none() {
-            self.machine = Some(Machine::new(self.abilities, job.find_first));
+        if self.machine.is_none()
+            && let Err(step) = self.begin(context, job).await
+        {
+            return step;
         }
         if core::mem::take(&mut self.committing) {
             self.tell(Answer::Committed, context.runtime.now());
@@ -164,15 +197,11 @@ impl Task for PkcsTask {
         loop {
             let now = context.runtime.now();
             let Some(action) = self.machine.as_ref().map(|machine| machine.next(now)) else { return self.fail() };
-            let asks_ca = matches!(action, Action::Find | Action::Issue | Action::Status(_));
-            if let Some(pause) = self.authority.shared.stopped_for(now).filter(|_| asks_ca) {
-                if now.saturating_add(pause) < job.deadline {
-                    return Step::Wait(pause);
-                }
-                return Step::Failed(Failure::new(
-                    ErrorClass::Configuration,
-                    format!("the CA {} is left alone since it said that it is misconfigured", self.request.ca),
-                ));
+            if matches!(action, Action::Find | Action::Issue | Action::Status(_) | Action::Revoke)
+                && let Err(shut) = self.visitor.enter(context, job, &self.request.ca)
+            {
+                // A certificate that failed its check is told of as such, whatever the CA says now.
+                return if action == Action::Revoke && matches!(shut, Step::Failed(_)) { self.fail() } else { shut };
             }
             let done = match action {
                 Action::Make => self.make(context, job, now).await,
@@ -188,6 +217,7 @@ impl Task for PkcsTask {
                     self.committing = true;
                     return Step::Commit(state);
                 }
+                Action::Wait(pause) if self.machine.as_ref().is_some_and(Machine::is_pending) => return Step::Pending(pause),
                 Action::Wait(pause) => return Step::Wait(pause),
                 Action::Find => self.find(context, job, now).await,
                 Action::Issue => self.issue(context, job, now).await,
@@ -200,10 +230,29 @@ impl Task for PkcsTask {
                 },
                 Action::Fail => return self.fail(),
             };
-            if let Err(step) = done {
+            let ended = done.err().map(|step| self.visitor.excuse(step));
+            self.visitor.leave();
+            if let Some(step) = ended {
                 return step;
             }
         }
+    }
+
+    fn keep(&self) -> Kept {
+        let (Some(made), Some(machine)) = (&self.made, &self.machine) else { return Kept::default() };
+        let issued = self.issued.as_deref();
+        Kept {
+            task: Some(kept::write(made, machine, issued)),
+            certificate: issued.map(|issued| (issued.certificate.to_vec(), issued.ca_side_id.clone())),
+        }
+    }
+
+    fn suspicion(&self, ended: bool) -> Option<Suspicion> {
+        let (Some(made), Some(machine)) = (&self.made, &self.machine) else { return None };
+        let (most, known) = machine.suspicion(ended, self.issued.is_some() && !self.is_others)?;
+        let known = self.issued.as_deref().filter(|_| known);
+        let record = Suspect::write(made, &self.request.ca, self.key?, known);
+        Some(Suspicion { record, most, after: self.abilities.in_flight })
     }
 
     fn left_behind(&self, context: &Context, job: &Job, why: &str) {
@@ -233,6 +282,37 @@ impl Task for PkcsTask {
 }
 
 impl PkcsTask {
+    /// Begins, or goes on where the row says that an earlier run was.
+    async fn begin(&mut self, context: &Context, job: &Job) -> Result<(), Step> {
+        self.key = Some(job.key);
+        let now = context.runtime.now();
+        let restored = self.kept.take().and_then(|kept| kept::read(&kept, self.request.ca.clone(), self.abilities, job.find_first, now));
+        let Some(restored) = restored else {
+            self.machine = Some(Machine::new(self.abilities, job.find_first));
+            return Ok(());
+        };
+        self.made = Some(Arc::new(restored.made));
+        self.issued = restored.issued.map(Arc::new);
+        self.machine = Some(restored.machine);
+        if self.machine.as_ref().is_some_and(|machine| machine.phase == Phase::Refused) {
+            self.failure = Some(Failure::new(ErrorClass::Transient, "the connector ended while the request failed"));
+        }
+        Ok(())
+    }
+
+    /// For whom the result is encrypted; asked again after a restart, since the policy may have changed.
+    async fn recipient(&mut self, context: &Context, job: &Job) -> Result<Arc<ApprovedRecipient>, MakeError> {
+        if let Some(recipient) = &self.recipient {
+            return Ok(Arc::clone(recipient));
+        }
+        let (config, request, device) = (self.config.clone(), self.request.clone(), job.meta.device.clone());
+        let (provider, limits, now) = (context.provider.clone(), context.limits.clone(), context.runtime.now());
+        let check = context.offload(move || config.recipients.check_der(&provider, &limits, &request.recipient, device.as_ref(), now));
+        let recipient = Arc::new(check.await.map_err(MakeError::message)??);
+        self.recipient = Some(Arc::clone(&recipient));
+        Ok(recipient)
+    }
+
     fn tell(&mut self, answer: Answer, now: Timestamp) -> Verdict {
         self.machine.as_mut().map_or(Verdict::Fail, |machine| machine.on(answer, now))
     }
@@ -261,11 +341,8 @@ impl PkcsTask {
     }
 
     /// Notes an error of the CA; gives the answer that it is.
-    fn note_error(&mut self, error: &PortError, now: Timestamp) -> Answer {
+    fn note_error(&mut self, error: &PortError) -> Answer {
         let again = error.retry() != Retry::Never;
-        if error.kind() == PortErrorKind::Misconfigured {
-            self.authority.shared.stop_until(now.saturating_add(self.config.cool_down));
-        }
         self.failure = Some(Failure::new(error.class(), error.to_string()).with_code(error.code().map(str::to_owned)));
         match error.effect() {
             Effect::None => Answer::NotDone { again },
@@ -291,14 +368,16 @@ impl PkcsTask {
     {
         // Within the block, since an adapter may panic before it gives its future.
         let call = AssertUnwindSafe(async move { call().await }).catch_unwind();
-        match context.within(self.config.ca_timeout, call).await {
+        let answer = match context.within(self.config.ca_timeout, call).await {
             Some(Ok(answer)) => answer,
             Some(Err(_)) => {
                 job.emit(context, EventId::PanicContained, |event| event.with_ca(Some(self.request.ca.clone())).with_detail("where", "ca"));
                 Err(PortError::transient("the CA's adapter panicked; the panic was contained"))
             }
             None => Err(PortError::transient("the CA did not answer in time")),
-        }
+        };
+        self.visitor.settle(&answer, self.config.cool_down);
+        answer
     }
 
     fn deadline(&self, now: Timestamp, job: &Job) -> Timestamp {
@@ -310,8 +389,9 @@ impl PkcsTask {
         let (provider, limits) = (context.provider.clone(), context.limits.clone());
         let made = context.offload(move || make(&config, &request, &meta, &provider, &limits, now)).await?;
         match made {
-            Ok(made) => {
+            Ok((made, recipient)) => {
                 self.made = Some(Arc::new(made));
+                self.recipient = Some(Arc::new(recipient));
                 self.tell(Answer::Made, now);
                 Ok(())
             }
@@ -349,6 +429,10 @@ impl PkcsTask {
                 Err(error) => return Err(self.refuse(context, job, &error)),
             }
         };
+        // Whoever was stopped for longer than its lease finds out here, before it asks.
+        if !job.lease.holds(&*context.runtime) {
+            return Err(Step::Renew);
+        }
         self.asked_at = Some(context.runtime.monotonic());
         // Until the answer is here it counts as lost: this future may be dropped.
         let asked = self.machine.clone();
@@ -376,7 +460,7 @@ impl PkcsTask {
             }
             Ok(IssueAnswer::Pending { poll_id, after }) => self.judge(Answer::Pending { poll_id, after }, Retry::Later, now),
             Err(error) => {
-                let answer = self.note_error(&error, now);
+                let answer = self.note_error(&error);
                 if matches!(answer, Answer::Lost { .. }) {
                     self.tell_lost(context, job, "It is not known whether the CA issued.", Some(&error));
                 }
@@ -405,7 +489,7 @@ impl PkcsTask {
             Ok(FindAnswer::CannotTell) => self.judge(Answer::CannotTell, Retry::Later, now),
             Err(error) if error.kind() == PortErrorKind::Unsupported => self.judge(Answer::CannotTell, Retry::Later, now),
             Err(error) => {
-                let answer = self.note_error(&error, now);
+                let answer = self.note_error(&error);
                 self.judge(answer, error.retry(), now)
             }
         }
@@ -450,13 +534,16 @@ impl PkcsTask {
                 let text = format!("the CA's certificate was refused by the post-issue check: {mismatch}");
                 self.failure =
                     Some(Failure::new(ErrorClass::Policy, crate::event::printable(&text)).with_code(Some("post-issue".to_owned())));
-                // Where another worker may have asked, a certificate for another key is that worker's, who may have delivered it.
-                let others = job.find_first && matches!(&mismatch, PostIssueError::Mismatch { kind: Mismatch::PublicKey, .. });
+                // A certificate for another key may be in use: where another worker may have asked, it is that worker's, who may have
+                // delivered it, and one that names somebody else was not made for this request, but answered to it.
+                let for_another_key = matches!(&mismatch, PostIssueError::Mismatch { kind: Mismatch::PublicKey, .. });
+                let others = for_another_key && (job.find_first || names_somebody_else(&issued, &made, &context.limits));
                 let revoke =
                     !others && Certificate::from_der(&issued.certificate, &context.limits).is_ok_and(|leaf| leaf.serial().is_some());
                 self.tell(Answer::Mismatch { revoke }, now);
+                self.is_others = others;
                 if others {
-                    self.tell_revocation(context, job, "not asked for: it may have been delivered by whoever asked before");
+                    self.tell_revocation(context, job, "not asked for: it is for another key, and may be in use by whoever asked for it");
                 } else if !revoke {
                     self.tell_revocation(context, job, "not possible: the certificate or its serial number cannot be read");
                 }
@@ -466,11 +553,12 @@ impl PkcsTask {
     }
 
     /// The CA's chain, asked for once and kept; `fresh` says that it was asked for just now.
-    async fn ca_chain(&self, context: &Context, job: &Job, fresh: &mut bool) -> Result<Arc<[CertificateDer<'static>]>, Step> {
+    async fn ca_chain(&mut self, context: &Context, job: &Job, fresh: &mut bool) -> Result<Arc<[CertificateDer<'static>]>, Step> {
         if let Some(chain) = self.authority.shared.chain() {
             return Ok(chain);
         }
         *fresh = true;
+        self.visitor.enter(context, job, &self.request.ca)?;
         match self.call(context, job, || self.ca.chain()).await {
             Ok(chain) => {
                 let chain: Arc<[_]> = chain.into();
@@ -540,7 +628,10 @@ impl PkcsTask {
             self.tell_issued(context, job, &checked);
         }
         let (config, request, provider) = (self.config.clone(), self.request.clone(), context.provider.clone());
-        let packed = context.offload(move || pack(&config, &request, &made, &issued, &checked, &provider)).await?;
+        let packed = match self.recipient(context, job).await {
+            Ok(to) => context.offload(move || pack(&config, &request, &made, &to, &issued, &checked, &provider)).await?,
+            Err(error) => Err(error),
+        };
         match packed {
             Ok(result) => Ok(Outcome::Pkcs(Box::new(result))),
             Err(error) => {
@@ -567,6 +658,14 @@ impl PkcsTask {
             }
             event
         });
+    }
+}
+
+/// Whether a certificate has another subject than the one that was asked for.
+fn names_somebody_else(issued: &Issued, made: &Made, limits: &Limits) -> bool {
+    match (Certificate::from_der(&issued.certificate, limits), Name::from_der(&made.plan.subject)) {
+        (Ok(leaf), Ok(planned)) => !leaf.subject().matches(&planned),
+        _ => false,
     }
 }
 
@@ -599,7 +698,7 @@ fn make(
     provider: &CryptoProvider,
     limits: &Limits,
     now: Timestamp,
-) -> Result<Made, MakeError> {
+) -> Result<(Made, ApprovedRecipient), MakeError> {
     let plan = config.issuance.plan(request, meta, now)?;
     let recipient = config.recipients.check_der(provider, limits, &request.recipient, meta.device.as_ref(), now)?;
     if request.pfx_profile != PfxProfile::Pbmac1 {
@@ -626,7 +725,7 @@ fn make(
     let to_be_signed = builder.to_be_signed(signature_algorithm(request.key)).map_err(MakeError::message)?;
     let signature = sign_now(&*signer, to_be_signed.algorithm(), to_be_signed.message()).map_err(MakeError::message)?;
     let csr = CertificateSigningRequestDer::from(to_be_signed.finish(&signature));
-    Ok(Made { plan, recipient, key, public_key, csr })
+    Ok((Made { plan, key, public_key, csr }, recipient))
 }
 
 fn signature_algorithm(key: KeyAlgorithm) -> SignatureAlgorithm {
@@ -654,6 +753,7 @@ fn pack(
     config: &PkcsConfig,
     request: &PkcsRequest,
     made: &Made,
+    recipient: &ApprovedRecipient,
     issued: &Issued,
     checked: &Checked,
     provider: &CryptoProvider,
@@ -670,7 +770,7 @@ fn pack(
         builder = builder.iterations(iterations);
     }
     let file = builder.build(&password, provider).map_err(MakeError::message)?;
-    let seal = |content: &[u8]| made.recipient.seal(content, config.cipher, config.transport, provider).map_err(MakeError::message);
+    let seal = |content: &[u8]| recipient.seal(content, config.cipher, config.transport, provider).map_err(MakeError::message);
     Ok(PkcsResult::new(
         seal(file.secret_bytes())?,
         seal(password.secret_bytes())?,

@@ -138,11 +138,118 @@ pub(crate) struct Machine {
     find_first: bool,
     /// A certificate may exist that nobody gets.
     pub(crate) orphan_suspected: bool,
+    /// Asks that went unanswered before the present one, of a CA that is not idempotent: each may still lead to a certificate.
+    pub(crate) earlier: u32,
+}
+
+/// How far a request came, as its row keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// The CA was not asked.
+    NotAsked,
+    /// It may have been asked.
+    Asked,
+    /// The same, and it is of no use to ask again.
+    AskedLast,
+    /// It works on it.
+    Pending(String),
+    /// It is asked anew, without knowing what became of the last time.
+    Again,
+    /// A certificate is there.
+    Issued,
+    /// It ended without a result.
+    Refused,
+}
+
+impl Mark {
+    /// The number in rows, which never changes.
+    pub(crate) fn number(&self) -> u8 {
+        match self {
+            Self::NotAsked => 1,
+            Self::Asked => 2,
+            Self::AskedLast => 3,
+            Self::Pending(_) => 4,
+            Self::Again => 5,
+            Self::Issued => 6,
+            Self::Refused => 7,
+        }
+    }
+
+    /// The mark of a number.
+    pub(crate) fn of(number: u8, poll_id: Option<&str>) -> Option<Self> {
+        Some(match number {
+            1 => Self::NotAsked,
+            2 => Self::Asked,
+            3 => Self::AskedLast,
+            4 => Self::Pending(poll_id?.to_owned()),
+            5 => Self::Again,
+            6 => Self::Issued,
+            7 => Self::Refused,
+            _ => return None,
+        })
+    }
 }
 
 impl Machine {
     pub(crate) fn new(abilities: Abilities, find_first: bool) -> Self {
-        Self { phase: Phase::New, abilities, find_first, orphan_suspected: false }
+        Self { phase: Phase::New, abilities, find_first, orphan_suspected: false, earlier: 0 }
+    }
+
+    /// What the row shall say. A phase that is not committed by itself may have gone on by the time the process ends, so it says the more
+    /// careful thing.
+    pub(crate) fn mark(&self) -> Mark {
+        match &self.phase {
+            Phase::New | Phase::Made | Phase::LookFirst => Mark::NotAsked,
+            Phase::Suspect => Mark::Again,
+            Phase::Announce | Phase::Ask | Phase::LookAfterLoss { last: false, .. } => Mark::Asked,
+            Phase::LookAfterLoss { last: true, .. } => Mark::AskedLast,
+            Phase::Pending { poll_id, .. } => Mark::Pending(poll_id.clone()),
+            Phase::Check | Phase::Revoke { .. } | Phase::Passed | Phase::Pack => Mark::Issued,
+            Phase::Refused => Mark::Refused,
+        }
+    }
+
+    /// The machine of a request that another process, or an earlier run, has begun. When the CA was asked last is not known, so its time
+    /// in flight starts now.
+    pub(crate) fn restored(abilities: Abilities, find_first: bool, mark: Mark, has_certificate: bool, now: Timestamp) -> Self {
+        let mut machine = Self::new(abilities, find_first);
+        machine.phase = match mark {
+            Mark::NotAsked if find_first && abilities.find => Phase::LookFirst,
+            Mark::NotAsked => {
+                machine.orphan_suspected = find_first && !abilities.idempotent;
+                Phase::Announce
+            }
+            Mark::Asked | Mark::AskedLast if abilities.find => Phase::LookAfterLoss { lost: now, last: mark == Mark::AskedLast, due: now },
+            Mark::Asked | Mark::AskedLast if abilities.idempotent => Phase::Ask,
+            Mark::Asked => {
+                machine.orphan_suspected = true;
+                machine.earlier = 1;
+                Phase::Suspect
+            }
+            Mark::AskedLast => {
+                machine.orphan_suspected = true;
+                Phase::Refused
+            }
+            Mark::Pending(poll_id) => Phase::Pending { poll_id, due: now },
+            Mark::Again => Phase::Announce,
+            Mark::Issued if has_certificate => Phase::Check,
+            Mark::Issued | Mark::Refused => Phase::Refused,
+        };
+        machine
+    }
+
+    /// Whether the CA has it in hand.
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(self.phase, Phase::Pending { .. })
+    }
+
+    /// How many certificates may exist that nobody gets, and whether the one at hand is one of them. `ended` says that the request failed.
+    pub(crate) fn suspicion(&self, ended: bool, has_certificate: bool) -> Option<(u32, bool)> {
+        let known = ended && has_certificate && (self.phase != Phase::Refused || self.orphan_suspected);
+        let unknown = ended && !has_certificate && (self.may_have_issued() || (self.phase == Phase::Ask && self.abilities.idempotent));
+        let unknown = if unknown { self.earlier.saturating_add(1) } else { self.earlier };
+        let most = unknown.saturating_add(u32::from(known));
+        (most > 0).then_some((most, known))
     }
 
     /// Whether a certificate may exist, now or soon, that nobody gets when the request ends here.
@@ -196,6 +303,7 @@ impl Machine {
             // Its private key is elsewhere or lost; it may still be delivered by its owner, so it is not revoked from here.
             (Phase::LookFirst, Answer::FoundForOther | Answer::CannotTell) => {
                 self.orphan_suspected = true;
+                self.earlier = self.earlier.saturating_add(1);
                 (Phase::Suspect, GoOn)
             }
             (Phase::LookFirst, Answer::Absent) => (Phase::Announce, GoOn),
@@ -209,7 +317,12 @@ impl Machine {
                 match (now >= certain, last) {
                     (false, _) => (Phase::LookAfterLoss { lost: *lost, last: *last, due: certain }, GoOn),
                     (true, true) => (Phase::Refused, Fail),
-                    (true, false) => (Phase::Ask, GoOn),
+                    (true, false) if self.abilities.idempotent => (Phase::Ask, GoOn),
+                    // It has said that it will not issue any more; if it does all the same, the ledger knows of it.
+                    (true, false) => {
+                        self.earlier = self.earlier.saturating_add(1);
+                        (Phase::Announce, GoOn)
+                    }
                 }
             }
             (Phase::LookFirst | Phase::LookAfterLoss { .. }, Answer::NotDone { again } | Answer::Lost { again }) => {
@@ -257,6 +370,7 @@ impl Machine {
             (Phase::Ask, Verdict::GoOn)
         } else {
             self.orphan_suspected = true;
+            self.earlier = self.earlier.saturating_add(1);
             (Phase::Suspect, Verdict::GoOn)
         }
     }
@@ -314,7 +428,9 @@ mod tests {
         let late = T0.saturating_add(Duration::from_secs(60));
         assert_eq!(machine.next(late), Action::Find);
         assert_eq!(machine.on(Answer::Absent, late), Verdict::GoOn);
-        assert_eq!((machine.next(late), machine.orphan_suspected), (Action::Issue, false));
+        assert_eq!((machine.next(late), machine.orphan_suspected, machine.earlier), (Action::Commit(RowState::Asked), false, 1));
+        machine.on(Answer::Committed, late);
+        assert_eq!(machine.next(late), Action::Issue);
     }
 
     #[test]
@@ -404,14 +520,15 @@ mod tests {
                 let mut open = vec![(Machine::new(abilities, find_first), false, false)];
                 let mut known = std::collections::HashSet::new();
                 while let Some((machine, passed, unanswered)) = open.pop() {
-                    if !known.insert(format!("{machine:?}{passed}{unanswered}")) {
+                    if machine.earlier > 3 || !known.insert(format!("{machine:?}{passed}{unanswered}")) {
                         continue;
                     }
                     seen += 1;
                     let action = machine.next(late);
                     assert!(action != Action::Pack || passed, "packed unchecked: {machine:?}");
                     if action == Action::Issue && unanswered {
-                        assert!(abilities.idempotent || machine.orphan_suspected, "asked twice unnoticed: {machine:?}");
+                        let noticed = machine.orphan_suspected || machine.earlier > 0;
+                        assert!(abilities.idempotent || noticed, "asked twice unnoticed: {machine:?}");
                     }
                     for answer in &answers {
                         let mut after = machine.clone();

@@ -272,6 +272,16 @@ pub enum FindAnswer {
     CannotTell,
 }
 
+/// All that was issued for a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FindAllAnswer {
+    /// These certificates, revoked ones included; none when there is none.
+    Certificates(Vec<Issued>),
+    /// The CA cannot say.
+    CannotTell,
+}
+
 /// Asks whether the CA issued a certificate of this serial number.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -433,6 +443,19 @@ pub trait CertificateAuthority: Debug + Send + Sync {
     /// # Errors
     /// Retried; nothing is asked again before it answers.
     async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError>;
+
+    /// Every certificate that was issued for a request, when it was asked more than once: the connector revokes those that nobody gets. By
+    /// the request's own key, whatever the CA knows it by. The default: what `find` gives, which is enough for a CA that is idempotent.
+    ///
+    /// # Errors
+    /// Tried again later.
+    async fn find_all(&self, request: FindRequest<'_>) -> Result<FindAllAnswer, PortError> {
+        Ok(match self.find(request).await? {
+            FindAnswer::Found(issued) => FindAllAnswer::Certificates(vec![*issued]),
+            FindAnswer::Absent => FindAllAnswer::Certificates(Vec::new()),
+            FindAnswer::CannotTell => FindAllAnswer::CannotTell,
+        })
+    }
 
     /// Whether this CA issued a certificate of that serial number and whether it counts, asked when a revocation names no issuer or the CA
     /// revokes by more than the serial number, and by SCEP before it renews a certificate or gives one out again. Security duty: an

@@ -118,6 +118,12 @@ impl PortError {
         self.code.as_deref()
     }
 
+    /// The earliest time for the next try, as the other side named it.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Whether and when to try again.
     #[must_use]
     pub fn retry(&self) -> Retry {

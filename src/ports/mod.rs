@@ -13,12 +13,14 @@ mod registration_authority;
 mod revocation_error;
 mod runtime;
 mod scep;
+mod sealing_key;
 mod sink;
 
 pub use approved::{ApprovalSubject, Approved};
 pub use ca::{
-    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued,
-    KnownCertificate, LookupAnswer, LookupRequest, RevokeAnswer, RevokeBy, RevokeCall, SignNextCaRequest, StatusRequest,
+    CaCapabilities, CertificateAuthority, CertificatePlan, CertificateStatus, FindAllAnswer, FindAnswer, FindRequest, IssueAnswer,
+    IssueRequest, Issued, KnownCertificate, LookupAnswer, LookupRequest, RevokeAnswer, RevokeBy, RevokeCall, SignNextCaRequest,
+    StatusRequest,
 };
 pub use error::{PortError, PortErrorKind};
 pub use journal::{
@@ -37,6 +39,7 @@ pub use runtime::{Busy, Runtime};
 pub use scep::{
     ChallengeValidator, FailureNotification, ScepNotifier, SuccessNotification, ValidateRequest, ValidatorCapabilities, Verdict, Vouched,
 };
+pub use sealing_key::{SealingKey, SealingKeys};
 pub use sink::EventSink;
 
 /// In place of a CSR in `Debug`: one from a SCEP client holds its challenge.

@@ -32,6 +32,7 @@ impl RecryptWorker {
     }
 }
 
+#[async_trait]
 impl Worker for RecryptWorker {
     fn flow(&self) -> Flow {
         Flow::PkcsRecrypt

@@ -9,11 +9,12 @@ use super::config::{Authority, IssuerlessRequests, RevokeConfig};
 use super::step::{self, Answer, Route, Search};
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::EventId;
+use crate::flow::ca_gate::{COOL_DOWN, Visitor};
 use crate::flow::{Accepted, Context, Finding, FlowEvents, Job, ReplaceCa, Step, Task, Worker};
 use crate::ids::{CaName, SerialNumber};
 use crate::ports::{
-    CaCapabilities, Failure, KnownCertificate, LookupAnswer, LookupRequest, Outcome, Payload, PortError, QueueItem, RevocationError,
-    RevokeAnswer, RevokeBy, RevokeCall, RevokeResult, RowState,
+    CaCapabilities, CertificateAuthority, Failure, KnownCertificate, LookupAnswer, LookupRequest, Outcome, Payload, PortError, QueueItem,
+    RevocationError, RevokeAnswer, RevokeBy, RevokeCall, RevokeResult, RowState,
 };
 use crate::retry::ErrorClass;
 use crate::terms::{Flow, RevocationReason};
@@ -34,6 +35,7 @@ impl RevokeWorker {
     }
 }
 
+#[async_trait]
 impl Worker for RevokeWorker {
     fn flow(&self) -> Flow {
         Flow::Revoke
@@ -109,8 +111,10 @@ impl Worker for RevokeWorker {
             target,
             is_named: !is_issuerless,
             was_searched: false,
+            searched: Vec::new(),
             known: None,
             is_committed: false,
+            visitor: Visitor::default(),
         }))
     }
 }
@@ -126,9 +130,13 @@ struct RevokeTask {
     /// The request named the CA, or a search found it.
     is_named: bool,
     was_searched: bool,
+    /// What the first CAs told a search that goes on with the others.
+    searched: Vec<LookupAnswer>,
     /// What a lookup told.
     known: Option<KnownCertificate>,
     is_committed: bool,
+    /// At the gate of the CA that is asked.
+    visitor: Visitor,
 }
 
 impl RevokeTask {
@@ -156,26 +164,47 @@ impl RevokeTask {
         job.deadline.min(context.runtime.now().saturating_add(self.config.ca_timeout))
     }
 
-    async fn within_timeout<T>(&self, context: &Context, call: impl Future<Output = Result<T, PortError>>) -> Result<T, PortError> {
+    /// Asks a CA when its gate lets a call through.
+    ///
+    /// # Errors
+    /// The step that ends this one: the gate is shut, or the call failed.
+    async fn ask<T>(
+        &mut self,
+        context: &Context,
+        job: &Job,
+        name: &CaName,
+        call: impl Future<Output = Result<T, PortError>>,
+    ) -> Result<T, Step> {
+        if let Err(shut) = self.visitor.enter(context, job, name) {
+            return Err(self.fail(shut));
+        }
         let answer = context.within(self.config.ca_timeout, call).await;
-        answer.unwrap_or_else(|| Err(PortError::transient("the CA did not answer in time")))
+        let answer = answer.unwrap_or_else(|| Err(PortError::transient("the CA did not answer in time")));
+        self.visitor.settle(&answer, COOL_DOWN);
+        let answer = answer.map_err(|error| {
+            let step = self.fail(Step::from_port_error(&error));
+            self.visitor.excuse(step)
+        });
+        self.visitor.leave();
+        answer
     }
 
-    async fn look_up(&self, context: &Context, job: &Job, authority: &Authority) -> Result<LookupAnswer, PortError> {
-        let request = LookupRequest::new(&self.serial, self.deadline(context, job));
-        self.within_timeout(context, authority.ca.lookup(request)).await
+    async fn look_up(&mut self, context: &Context, job: &Job, name: &CaName, ca: &dyn CertificateAuthority) -> Result<LookupAnswer, Step> {
+        let serial = self.serial.clone();
+        let request = LookupRequest::new(&serial, self.deadline(context, job));
+        self.ask(context, job, name, ca.lookup(request)).await
     }
 
     /// Asks every own CA who issued the certificate. `Some` when that ends the step.
     async fn search(&mut self, context: &Context, job: &Job) -> Option<Step> {
-        let mut answers = Vec::with_capacity(self.config.authorities.len());
-        for authority in &self.config.authorities {
-            match self.look_up(context, job, authority).await {
-                Ok(answer) => answers.push(answer),
-                Err(error) => return Some(self.fail(Step::from_port_error(&error))),
+        let config = Arc::clone(&self.config);
+        for authority in config.authorities.iter().skip(self.searched.len()) {
+            match self.look_up(context, job, &authority.name, &*authority.ca).await {
+                Ok(answer) => self.searched.push(answer),
+                Err(step) => return Some(step),
             }
         }
-        match step::judge(answers, self.config.issuerless) {
+        match step::judge(core::mem::take(&mut self.searched), self.config.issuerless) {
             Search::ActOn(index, known) => {
                 self.target = Some(index);
                 self.is_named = true;
@@ -198,12 +227,13 @@ impl RevokeTask {
 
     /// Learns what a CA needs that does not revoke by serial number. `Some` when that ends the step.
     async fn learn(&mut self, context: &Context, job: &Job) -> Option<Step> {
-        let authority = self.authority()?;
+        let config = Arc::clone(&self.config);
+        let authority = self.target.and_then(|index| config.authorities.get(index))?;
         let by = authority.ca.capabilities().revoke_by;
         if self.known.is_some() || by.contains(&RevokeBy::Serial) {
             return None;
         }
-        match self.look_up(context, job, authority).await {
+        match self.look_up(context, job, &authority.name, &*authority.ca).await {
             Ok(LookupAnswer::Found(known)) => {
                 self.known = Some(*known);
                 None
@@ -213,7 +243,7 @@ impl RevokeTask {
                 let message = "the CA does not revoke by serial number and cannot say which certificate has it";
                 Some(self.fail(Step::Failed(Failure::new(ErrorClass::Unsupported, message))))
             }
-            Err(error) => Some(self.fail(Step::from_port_error(&error))),
+            Err(step) => Some(step),
         }
     }
 
@@ -263,19 +293,26 @@ impl Task for RevokeTask {
             self.is_committed = true;
             return Step::Commit(RowState::Asked);
         }
-        let Some(authority) = self.authority() else {
+        let config = Arc::clone(&self.config);
+        let Some(authority) = self.target.and_then(|index| config.authorities.get(index)) else {
             return Step::Failed(Failure::new(ErrorClass::Internal, "the CA of the request is not configured any more"));
         };
+        if !job.lease.holds(&*context.runtime) {
+            return Step::Renew;
+        }
+        let (serial, known) = (self.serial.clone(), self.known.take());
         let call = RevokeCall::new(
-            &self.serial,
-            self.known.as_ref().and_then(|known| known.certificate.as_ref()),
-            self.known.as_ref().and_then(|known| known.ca_side_id.as_deref()),
+            &serial,
+            known.as_ref().and_then(|known| known.certificate.as_ref()),
+            known.as_ref().and_then(|known| known.ca_side_id.as_deref()),
             self.reason,
             self.deadline(context, job),
         );
-        match self.within_timeout(context, authority.ca.revoke(call)).await {
+        let answer = self.ask(context, job, &authority.name, authority.ca.revoke(call)).await;
+        self.known = known;
+        match answer {
             Ok(answer) => self.act_on(context, job, answer),
-            Err(error) => self.fail(Step::from_port_error(&error)),
+            Err(step) => step,
         }
     }
 

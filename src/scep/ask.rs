@@ -1,16 +1,18 @@
 //! What a transaction asks of its CA: to issue, what became of it, whether the certificate is as planned and still counts.
 
+use core::future::Future;
 use core::time::Duration;
 
 use rustls_pki_types::CertificateSigningRequestDer;
 
-use super::authority::Authority;
+use super::authority::{Authority, Issuer};
 use super::config::PendingPolicy;
 use super::enrol::Enrolment;
 use super::record::{self, Pending};
 use super::service::{Inner, Subject};
 use super::step::Input;
 use crate::event::EventId;
+use crate::flow::ca_gate::Entry;
 use crate::message::certificate::Certificate;
 use crate::message::crl::Crl;
 use crate::policy::post_issue::{self, Expected, Tolerance};
@@ -37,7 +39,7 @@ impl Enrolment<'_> {
         let (Some(plan), Some(approved)) = (&self.plan, &self.approved) else { return Input::IssueRefused };
         let ca = self.authority.issuer.ca.clone();
         let request = IssueRequest { approved, key: self.run_key, csr: &csr, plan, deadline: self.deadline };
-        let mut answer = inner.within(self.deadline, &self.subject, ca.issue(request)).await;
+        let mut answer = inner.ask(self.deadline, &self.subject, &self.authority.issuer, attempt > 1, ca.issue(request)).await;
         let mut held: Option<String> = None;
         loop {
             let (poll_id, after) = match answer {
@@ -70,7 +72,7 @@ impl Enrolment<'_> {
             }
             inner.context.runtime.sleep(after.max(Duration::from_millis(100))).await;
             let request = StatusRequest::new(self.run_key, &poll_id, self.deadline);
-            answer = inner.within(self.deadline, &self.subject, ca.status(request)).await;
+            answer = inner.ask(self.deadline, &self.subject, &self.authority.issuer, false, ca.status(request)).await;
             held = Some(poll_id);
         }
     }
@@ -109,7 +111,7 @@ impl Enrolment<'_> {
         // Long enough after the deadline of the request itself: it must be known what the CA did.
         let patience = self.deadline.max(inner.now().saturating_add(Duration::from_secs(10)));
         let request = FindRequest::new(self.run_key, &csr, read.spki(), plan, patience);
-        match inner.within(patience, &self.subject, ca.find(request)).await {
+        match inner.ask(patience, &self.subject, &self.authority.issuer, false, ca.find(request)).await {
             Ok(FindAnswer::Found(issued)) => {
                 if let Some(reason) = self.is_unusable(&issued).await {
                     self.fail(ErrorClass::Request, reason, record::E_DENIED);
@@ -197,7 +199,7 @@ impl Enrolment<'_> {
         let ca = self.authority.issuer.ca.clone();
         let started = inner.context.runtime.monotonic();
         let request = StatusRequest::new(self.run_key, &pending.poll_id, self.deadline);
-        match inner.within(self.deadline, &self.subject, ca.status(request)).await {
+        match inner.ask(self.deadline, &self.subject, &self.authority.issuer, false, ca.status(request)).await {
             Ok(IssueAnswer::Issued(issued)) => {
                 self.took(*issued);
                 let took = inner.context.runtime.monotonic().saturating_sub(started);
@@ -238,6 +240,38 @@ impl Enrolment<'_> {
 }
 
 impl Inner {
+    /// Asks a CA when its gate lets a call through, and waits for that for three quarters of the time that is left. A `repeat` comes after a
+    /// failed call. When the gate stays shut nothing was done.
+    pub(super) async fn ask<T>(
+        &self,
+        deadline: Timestamp,
+        subject: &Subject,
+        issuer: &Issuer,
+        repeat: bool,
+        call: impl Future<Output = Result<T, PortError>>,
+    ) -> Result<T, PortError> {
+        let gate = self.context.gates.of(&issuer.name);
+        let mut patience = deadline.since(self.now()) / 4 * 3;
+        loop {
+            match gate.ask(&self.context, repeat) {
+                Entry::Go(permit) => {
+                    let answer = self.within(deadline, subject, call).await;
+                    // Clients wait here, and an operator who mends the CA looks on: it is not left alone for minutes at the first such answer.
+                    permit.settle(&answer, None);
+                    return answer;
+                }
+                Entry::Wait { pause, .. } if pause <= patience => {
+                    patience -= pause;
+                    self.context.runtime.sleep(pause).await;
+                }
+                Entry::Wait { .. } => {
+                    let message = format!("the CA {} is left alone for a while, since calls failed", issuer.name);
+                    return Err(PortError::transient(message).with_effect(Effect::None));
+                }
+            }
+        }
+    }
+
     /// Whether a certificate of that CA still counts: by the CA's word, or else by its CRL.
     pub(super) async fn status_of(
         &self,
@@ -248,12 +282,12 @@ impl Inner {
     ) -> Result<CertificateStatus, PortError> {
         let Some(serial) = certificate.serial() else { return Ok(CertificateStatus::Revoked) };
         let ca = &authority.issuer.ca;
-        match self.within(deadline, subject, ca.lookup(LookupRequest::new(serial, deadline))).await? {
+        match self.ask(deadline, subject, &authority.issuer, false, ca.lookup(LookupRequest::new(serial, deadline))).await? {
             LookupAnswer::Absent => return Ok(CertificateStatus::Revoked),
             LookupAnswer::Found(known) if known.status != CertificateStatus::Unknown => return Ok(known.status),
             LookupAnswer::Found(_) | LookupAnswer::CannotTell => {}
         }
-        let crl = match self.within(deadline, subject, ca.crl()).await {
+        let crl = match self.ask(deadline, subject, &authority.issuer, false, ca.crl()).await {
             Ok(crl) => crl,
             Err(error) if error.kind() == PortErrorKind::Unsupported => return Ok(CertificateStatus::Unknown),
             Err(error) => return Err(error),

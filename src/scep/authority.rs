@@ -238,6 +238,11 @@ impl Authorities {
         core::iter::once(&self.current).chain(&self.next).chain(&self.former)
     }
 
+    /// The CAs' names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &CaName> {
+        self.all().map(|authority| &authority.issuer.name)
+    }
+
     /// Whom the request is encrypted to; the current one when it is to none.
     pub(super) fn recipient(&self, incoming: &Incoming, now: Timestamp) -> &Arc<Authority> {
         let named = self.all().find(|authority| authority.opens_at(now) && incoming.is_to(&authority.decryption));
@@ -338,7 +343,8 @@ impl Inner {
     pub(super) async fn refresh_chain(&self) {
         let subject = Subject { scope: "maintain".to_owned(), delivery: 0 };
         let authority = self.authorities().current.clone();
-        let Ok(chain) = self.within(self.soon(), &subject, authority.issuer.ca.chain()).await else { return };
+        let answer = self.ask(self.soon(), &subject, &authority.issuer, false, authority.issuer.ca.chain()).await;
+        let Ok(chain) = answer else { return };
         if chain == authority.chain {
             return;
         }

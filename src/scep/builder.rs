@@ -3,6 +3,7 @@
 use core::fmt;
 use core::sync::atomic::AtomicI64;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use rustls_pki_types::CertificateDer;
@@ -16,14 +17,16 @@ use super::registration::{self, RegistrationAuthoritySource};
 use super::service::{Inner, Service};
 use super::wire::Form;
 use crate::crypto::{ContentCipherAlgorithm, CryptoProvider, SlotName};
-use crate::flow::seal::Sealer;
+use crate::flow::ca_gate::{CONCURRENCY, CaLimits, Gates};
+use crate::flow::seal::{Sealer, key_finding};
 use crate::flow::{Context, Finding, module_findings};
 use crate::ids::{CaName, InstanceId, TemplateName, TenantId};
 use crate::limits::Limits;
 use crate::message::scep::EmptyContent;
 use crate::policy::IssuancePolicy;
-use crate::ports::{CertificateAuthority, ChallengeValidator, EventSink, Journal, RegistrationAuthority, Runtime, ScepNotifier};
-use crate::secret::SecretBytes;
+use crate::ports::{
+    CertificateAuthority, ChallengeValidator, EventSink, Journal, RegistrationAuthority, Runtime, ScepNotifier, SealingKeys,
+};
 
 /// Everything that is wrong with the configuration of a SCEP service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +59,7 @@ pub struct ServiceBuilder {
     sink: Option<Arc<dyn EventSink>>,
     policy: Option<IssuancePolicy>,
     template: Option<TemplateName>,
+    ca_limits: CaLimits,
     validity: Duration,
     notification: NotificationPolicy,
     renewal: RenewalPolicy,
@@ -66,7 +70,7 @@ pub struct ServiceBuilder {
     admission: Admission,
     persistence: Persistence,
     limits: Limits,
-    sealing_key: Option<SecretBytes>,
+    sealing_key: Option<SealingKeys>,
     issuing_authority: Option<String>,
     fips: Fips,
 }
@@ -102,6 +106,7 @@ impl ServiceBuilder {
             sink: None,
             policy: None,
             template: None,
+            ca_limits: CaLimits::default(),
             validity: Duration::from_secs(365 * 86_400),
             notification: NotificationPolicy::default(),
             renewal: RenewalPolicy::default(),
@@ -224,6 +229,14 @@ impl ServiceBuilder {
         self
     }
 
+    /// Sets how the calls of the CA are limited: its nominal rate, when it is left alone, and how many calls may be repeats. A connector
+    /// that asks the same CA has limits of its own.
+    #[must_use]
+    pub fn ca_limits(mut self, limits: CaLimits) -> Self {
+        self.ca_limits = limits;
+        self
+    }
+
     /// Sets bounds for reading messages.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -231,10 +244,11 @@ impl ServiceBuilder {
         self
     }
 
-    /// Sets the key of 32 bytes that journal rows are sealed with; required when the journal is durable. Otherwise a fresh one is made.
+    /// Sets the keys that journal rows are sealed with: a [`SealingKey`](crate::ports::SealingKey), or one key of 32 random bytes as
+    /// `SecretBytes`; required when the journal is durable. Otherwise a fresh one is made.
     #[must_use]
-    pub fn sealing_key(mut self, key: SecretBytes) -> Self {
-        self.sealing_key = Some(key);
+    pub fn sealing_key(mut self, keys: impl Into<SealingKeys>) -> Self {
+        self.sealing_key = Some(keys.into());
         self
     }
 
@@ -277,17 +291,6 @@ impl ServiceBuilder {
         };
         self.check_status_source(&mut findings).await;
         let provider = Arc::new(self.provider.clone());
-        let sealer = match self.sealing_key.take() {
-            Some(key) => Sealer::new(provider.clone(), key),
-            None => Sealer::random(provider.clone()),
-        };
-        if sealer.is_err() {
-            findings.push(Finding::new(
-                "scep.sealing_key",
-                "no rows can be sealed with it",
-                "give 32 random bytes and a provider with `random` and `aead`",
-            ));
-        }
         let context = match (&self.tenant, &self.instance, &self.runtime, &self.sink) {
             (Some(tenant), Some(instance), Some(runtime), Some(sink)) => Some(Context {
                 tenant: tenant.clone(),
@@ -296,11 +299,22 @@ impl ServiceBuilder {
                 runtime: runtime.clone(),
                 sink: sink.clone(),
                 limits: Limits { input_bytes: self.admission.max_message.min(self.limits.input_bytes), ..self.limits.clone() },
+                gates: Arc::new(Gates::new(CONCURRENCY, BTreeMap::from([(self.ca_name.clone(), self.ca_limits)]))),
             }),
             _ => None,
         };
+        let sealer = context
+            .as_ref()
+            .map(|context| Sealer::new(context.provider.clone(), context.tenant.clone(), context.runtime.clone(), self.sealing_key.take()));
+        if let (Some(Err(error)), true) = (&sealer, findings.is_empty()) {
+            findings.push(Finding::new(
+                "scep.sealing_key",
+                error.to_string(),
+                "give 32 random bytes, and a provider with `random` and `aead`",
+            ));
+        }
         let authorities = self.authorities(context.as_ref(), chain, &mut findings).await.filter(|_| findings.is_empty());
-        let (Some((current, former)), Some(context), Some(policy), Ok(sealer)) = (authorities, context, self.policy, sealer) else {
+        let (Some((current, former)), Some(context), Some(policy), Some(Ok(sealer))) = (authorities, context, self.policy, sealer) else {
             return Err(ScepBuildError { findings });
         };
         let managed = match self.ra {
@@ -381,7 +395,7 @@ impl ServiceBuilder {
     }
 
     fn findings(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
+        let mut findings = self.ca_limits.findings(&self.ca_name);
         let mut check = |wrong: bool, setting: &str, problem: &str, remedy: &str| {
             if wrong {
                 findings.push(Finding::new(format!("scep.{setting}"), problem, remedy));
@@ -424,17 +438,12 @@ impl ServiceBuilder {
         if let RegistrationAuthoritySource::Managed(managed) = &self.ra {
             findings.extend(managed.finding());
         }
+        findings.extend(key_finding("scep.sealing_key", &*self.journal, self.sealing_key.as_ref()));
         let mut check = |wrong: bool, setting: &str, problem: &str, remedy: &str| {
             if wrong {
                 findings.push(Finding::new(format!("scep.{setting}"), problem, remedy));
             }
         };
-        check(
-            self.journal.is_durable() && self.sealing_key.is_none(),
-            "sealing_key",
-            "the journal is durable and a fresh key would not open its rows after a restart",
-            "set one with `sealing_key`, kept apart from the journal",
-        );
         check(
             self.issuing_authority.as_ref().is_some_and(|name| name.is_empty() || name.chars().count() > 256),
             "issuing_authority",

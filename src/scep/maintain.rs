@@ -15,6 +15,7 @@ use crate::ports::{
     PruneRequest, Row, RowKind, RowState, StatusRequest,
 };
 use crate::retry::{ErrorClass, Retry};
+use crate::secret::SecretBytes;
 use crate::terms::{Flow, KeyAlgorithm};
 use crate::time::Timestamp;
 
@@ -40,6 +41,8 @@ pub struct Maintained {
     pub given_up: u64,
     /// Orphaned certificates revoked.
     pub revoked: u64,
+    /// Due rows that do not open with the sealing keys, or were changed by somebody else; they stay, and are looked at again.
+    pub unopened: u64,
     /// Finished rows forgotten.
     pub pruned: u64,
     /// When the next call has something to do, as far as is known.
@@ -70,6 +73,9 @@ impl Service {
         inner.keep_registration(now).await;
         inner.look_at_credentials(now);
         let component = Subject { scope: "maintain".to_owned(), delivery: 0 };
+        if let Some(problem) = inner.sealer.problem() {
+            inner.journal_failed(&component, &PortError::misconfigured(format!("the sealing keys cannot be read: {problem}")));
+        }
         let before = now.saturating_sub(inner.persistence.longest());
         // As many as come between two calls at a thousand enrolments a second.
         for _ in 0..PRUNES {
@@ -108,9 +114,17 @@ impl Inner {
     }
 
     async fn maintain_row(&self, row: Row, now: Timestamp, done: &mut Maintained) {
-        let Ok(record) = self.sealer.open(&row).and_then(Record::decode) else {
-            // Sealed with another key: it stays for whoever has it.
-            return;
+        let mut record = match self.sealer.open(&row).and_then(Record::decode) {
+            Ok(record) => record,
+            Err(error) => {
+                // It stays for whoever has its key. Told once in a call, of the first one.
+                if done.unopened == 0 {
+                    let component = Subject { scope: "maintain".to_owned(), delivery: 0 };
+                    self.journal_failed(&component, &PortError::misconfigured(error.to_string()));
+                }
+                done.unopened += 1;
+                return;
+            }
         };
         let subject = Subject { scope: record.scope.clone(), delivery: row.delivery };
         // A client that has come back at last is served first.
@@ -119,11 +133,19 @@ impl Inner {
         if row.key.kind == RowKind::ScepTransaction && !self.is_unchanged(&row, &subject).await {
             return;
         }
-        let row = match row.key.kind {
+        let mut row = match row.key.kind {
             RowKind::Notification => self.retry_notification(row, &record, &subject, now, done).await,
             RowKind::Orphan => self.retry_revocation(row, &record, &subject, now, done).await,
             _ => self.clear_away(row, &record, &subject, now).await,
         };
+        if row.state.is_final() && row.key.kind != RowKind::ScepTransaction {
+            // It holds the challenge, and nothing is asked with it any more.
+            record.csr = SecretBytes::zeroed(0);
+        }
+        match self.sealer.seal(&row, record.encode().bytes()) {
+            Ok(blob) => row.blob = blob,
+            Err(error) => return self.journal_failed(&subject, &PortError::misconfigured(error.to_string())),
+        }
         let stored = self.within(self.soon(), &subject, self.journal.commit(vec![Change::new(row)])).await;
         if let Err(error) = stored {
             self.journal_failed(&subject, &error);
@@ -236,11 +258,11 @@ impl Inner {
     async fn ask_about_pending(&self, row: &Row, record: &Record, subject: &Subject) -> Left {
         let poll_id = record.pending.as_ref().map_or("", |pending| &pending.poll_id);
         let Ok(key) = record::run_key(&self.context.provider, row.key.key, row.created) else { return Left::CaIsAway };
-        let Ok(ca) = self.ca_of(record) else {
+        let Ok(authority) = self.authority_of(record) else {
             return Left::Unknown("The CA that holds the request is none of the service's; deny it there.");
         };
         let request = StatusRequest::new(key, poll_id, self.soon());
-        match self.within(self.soon(), subject, ca.status(request)).await {
+        match self.ask(self.soon(), subject, &authority.issuer, false, authority.issuer.ca.status(request)).await {
             Ok(IssueAnswer::Issued(issued)) => Left::Certificate(Box::new(with_certificate(record, *issued))),
             Ok(IssueAnswer::Pending { .. }) => Left::Unknown("The CA still holds the request; deny it there."),
             Err(error) if is_denial(&error) => Left::Nothing,
@@ -252,14 +274,14 @@ impl Inner {
         let unknown = Left::Unknown("The CA cannot say whether it issued; look for a certificate that nobody has.");
         let Ok(csr) = Csr::from_der(record.csr.secret_bytes(), &self.context.limits) else { return unknown };
         let Ok(key) = record::run_key(&self.context.provider, row.key.key, row.created) else { return Left::CaIsAway };
-        let Ok(asked) = self.ca_of(record) else { return unknown };
+        let Ok(asked) = self.authority_of(record) else { return unknown };
         // The plan is not stored; key and CSR say what is looked for.
         let ca = record.ca.clone().unwrap_or_else(|| self.authorities().current.issuer.name.clone());
         let mut plan = CertificatePlan::new(ca, csr.subject().as_der().to_vec(), KeyAlgorithm::Rsa2048, row.created);
         plan.subject_alt_names = csr.subject_alt_names().to_vec();
         let der = rustls_pki_types::CertificateSigningRequestDer::from(record.csr.secret_bytes());
         let request = FindRequest::new(key, &der, csr.spki(), &plan, self.soon());
-        match self.within(self.soon(), subject, asked.find(request)).await {
+        match self.ask(self.soon(), subject, &asked.issuer, false, asked.issuer.ca.find(request)).await {
             // In use, and found by its key.
             Ok(FindAnswer::Found(issued)) if record.renews(&issued.certificate) => Left::Nothing,
             Ok(FindAnswer::Found(issued)) => Left::Certificate(Box::new(with_certificate(record, *issued))),

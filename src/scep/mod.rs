@@ -31,5 +31,6 @@ pub use registration::{ManagedRegistrationAuthority, RegistrationAuthoritySource
 pub use service::Service;
 
 pub use crate::flow::Finding;
+pub use crate::flow::ca_gate::{BreakerState, CaLimits, CaStatus};
 pub use crate::message::scep::EmptyContent;
 pub use crate::ports::RegistrationAuthority;

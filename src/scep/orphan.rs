@@ -13,7 +13,7 @@ use super::step::Input;
 use crate::event::EventId;
 use crate::ids::{IdempotencyKey, SerialNumber};
 use crate::message::certificate::Certificate;
-use crate::ports::{CertificateAuthority, Change, PortError, RevokeCall, Row, RowKey, RowKind, RowState, SealedBlob};
+use crate::ports::{Change, PortError, RevokeCall, Row, RowKey, RowKind, RowState, SealedBlob};
 use crate::terms::{Flow, RevocationReason};
 
 impl Enrolment<'_> {
@@ -60,12 +60,7 @@ impl Inner {
         Some(Certificate::from_der(record.certificate.as_deref()?, &self.context.limits).ok()?.serial()?.clone())
     }
 
-    /// The CA that was asked for a certificate. No other will do: its certificates may have the same serial numbers.
-    pub(super) fn ca_of(&self, record: &Record) -> Result<Arc<dyn CertificateAuthority>, PortError> {
-        self.authority_of(record).map(|authority| authority.issuer.ca.clone())
-    }
-
-    /// The same, with the RA before it.
+    /// The CA that was asked for a certificate, with the RA before it. No other will do: its certificates may have the same serial numbers.
     pub(super) fn authority_of(&self, record: &Record) -> Result<Arc<Authority>, PortError> {
         let authorities = self.authorities();
         let Some(name) = &record.ca else { return Ok(authorities.current.clone()) };
@@ -83,6 +78,7 @@ impl Inner {
         let certificate = record.certificate.as_deref().map(CertificateDer::from);
         let call =
             RevokeCall::new(&serial, certificate.as_ref(), record.ca_side_id.as_deref(), RevocationReason::CessationOfOperation, deadline);
-        self.within(deadline, subject, self.ca_of(record)?.revoke(call)).await.map(drop)
+        let authority = self.authority_of(record)?;
+        self.ask(deadline, subject, &authority.issuer, false, authority.issuer.ca.revoke(call)).await.map(drop)
     }
 }

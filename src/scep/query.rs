@@ -44,7 +44,13 @@ impl Inner {
             Ok(None) => return (no_such_transaction(), None),
             Err(()) => return (journal, None),
         };
-        let Ok(latest) = latest else { return (journal, None) };
+        let latest = match latest {
+            Ok(latest) => latest,
+            Err(error) => {
+                self.journal_failed(&subject, &PortError::misconfigured(error.to_string()));
+                return (journal, None);
+            }
+        };
         if latest.signer_key != signer_key {
             return (no_such_transaction(), None);
         }
@@ -58,7 +64,13 @@ impl Inner {
         if until <= self.now() {
             return (no_such_transaction(), None);
         }
-        let Ok(record) = self.sealer.open(&row).and_then(Record::decode) else { return (journal, None) };
+        let record = match self.sealer.open(&row).and_then(Record::decode) {
+            Ok(record) => record,
+            Err(error) => {
+                self.journal_failed(&subject, &PortError::misconfigured(error.to_string()));
+                return (journal, None);
+            }
+        };
         let original = record.signer.as_deref().and_then(|der| Certificate::from_der(der, &self.context.limits).ok());
         let Some(original) = original else { return (journal, None) };
         let authority = self.authorities().current.clone();
@@ -104,7 +116,7 @@ impl Inner {
         if asked.is_none() {
             return no_such_certificate();
         }
-        match self.within(deadline, subject, authority.issuer.ca.crl()).await {
+        match self.ask(deadline, subject, &authority.issuer, false, authority.issuer.ca.crl()).await {
             Ok(crl) => Outcome::Told(Content::Crl(crl.as_ref().to_vec())),
             Err(error) => self.no_answer(&error),
         }
@@ -121,7 +133,8 @@ impl Inner {
     ) -> Outcome {
         // The CA is asked in any case, for a number that nobody has if need be: its time must not tell whether the envelope could be read.
         let Some(serial) = asked.map(|asked| asked.serial).or_else(|| self.any_serial()) else { return no_such_certificate() };
-        let found = self.within(deadline, subject, authority.issuer.ca.lookup(LookupRequest::new(&serial, deadline))).await;
+        let call = authority.issuer.ca.lookup(LookupRequest::new(&serial, deadline));
+        let found = self.ask(deadline, subject, &authority.issuer, false, call).await;
         let known = match found {
             Ok(LookupAnswer::Found(known)) => known,
             Ok(_) => return no_such_certificate(),

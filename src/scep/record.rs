@@ -1,12 +1,12 @@
 //! What the rows of the SCEP service hold, before sealing. A CSR holds the challenge: every record is a secret.
 
 use crate::crypto::{CryptoProvider, DigestAlgorithm};
+use crate::flow::plan;
 use crate::flow::record::{RecordReader, RecordWriter};
 use crate::flow::seal::SealError;
 use crate::ids::{CaName, IdempotencyKey, TenantId, TransactionId};
 use crate::ports::CertificatePlan;
 use crate::secret::SecretBytes;
-use crate::terms::{KeyAlgorithm, KeyUsage, SubjectAltName};
 use crate::time::Timestamp;
 
 mod field {
@@ -24,14 +24,6 @@ mod field {
     pub(super) const POLL_ID: u8 = 12;
     pub(super) const POLL_AT: u8 = 13;
     pub(super) const RENEWAL: u8 = 14;
-    pub(super) const PLAN_SUBJECT: u8 = 20;
-    pub(super) const PLAN_NAME: u8 = 21;
-    pub(super) const PLAN_KEY_USAGE: u8 = 22;
-    pub(super) const PLAN_PURPOSE: u8 = 23;
-    pub(super) const PLAN_SID: u8 = 24;
-    pub(super) const PLAN_NOT_AFTER: u8 = 25;
-    pub(super) const PLAN_TEMPLATE: u8 = 26;
-    pub(super) const PLAN_KEY: u8 = 27;
     pub(super) const RUN: u8 = 40;
     pub(super) const SIGNER_KEY: u8 = 41;
     pub(super) const NONCE: u8 = 42;
@@ -117,7 +109,7 @@ impl Record {
             .optional(field::RENEWAL, self.is_renewal.then_some(&[1][..]));
         if let Some(pending) = &self.pending {
             writer.field(field::POLL_ID, pending.poll_id.as_bytes()).field(field::POLL_AT, &pending.at.as_micros().to_be_bytes());
-            encode_plan(&mut writer, &pending.plan);
+            plan::encode(&mut writer, &pending.plan);
         }
         writer
     }
@@ -172,85 +164,11 @@ impl Record {
     }
 }
 
-/// In the order of their numbers in rows, which never changes.
-const KEYS: [KeyAlgorithm; 5] =
-    [KeyAlgorithm::Rsa2048, KeyAlgorithm::Rsa3072, KeyAlgorithm::Rsa4096, KeyAlgorithm::EcP256, KeyAlgorithm::EcP384];
-
-fn encode_plan(writer: &mut RecordWriter, plan: &CertificatePlan) {
-    let usage = plan.key_usage;
-    let bits = [
-        usage.digital_signature,
-        usage.content_commitment,
-        usage.key_encipherment,
-        usage.data_encipherment,
-        usage.key_agreement,
-        usage.key_cert_sign,
-        usage.crl_sign,
-    ];
-    writer
-        .field(field::PLAN_SUBJECT, &plan.subject)
-        .field(field::PLAN_KEY_USAGE, &bits.map(u8::from))
-        .field(field::PLAN_KEY, &[KEYS.iter().position(|key| *key == plan.key).map_or(u8::MAX, |at| at as u8)])
-        .field(field::PLAN_NOT_AFTER, &plan.not_after.as_micros().to_be_bytes())
-        .optional(field::PLAN_TEMPLATE, plan.template.as_ref().map(|template| template.as_str().as_bytes()))
-        .optional(field::PLAN_SID, plan.sid_extension.as_ref().map(ToString::to_string).as_deref().map(str::as_bytes));
-    for name in &plan.subject_alt_names {
-        let (kind, text) = match name {
-            SubjectAltName::Upn(text) => (0, text.clone()),
-            SubjectAltName::Email(text) => (1, text.clone()),
-            SubjectAltName::Dns(text) => (2, text.clone()),
-            SubjectAltName::Uri(text) => (3, text.clone()),
-            SubjectAltName::Ip(ip) => (4, ip.to_string()),
-        };
-        writer.field(field::PLAN_NAME, &[&[kind], text.as_bytes()].concat());
-    }
-    for purpose in &plan.extended_key_usage {
-        writer.field(field::PLAN_PURPOSE, purpose.as_str().as_bytes());
-    }
-}
-
 /// Absent when the request is not pending, and when the record is not whole: it is then looked for at the CA.
 fn decode_pending(reader: &RecordReader) -> Option<Pending> {
     let at = Timestamp::from_micros(reader.integer(field::POLL_AT)?);
-    let key = reader.get(field::PLAN_KEY)?.first().and_then(|at| KEYS.get(usize::from(*at))).copied()?;
-    let not_after = Timestamp::from_micros(reader.integer(field::PLAN_NOT_AFTER)?);
     let ca = reader.text(field::CA_NAME)?.parse().ok()?;
-    let mut plan = CertificatePlan::new(ca, reader.get(field::PLAN_SUBJECT)?.to_vec(), key, not_after);
-    let &[digital_signature, content_commitment, key_encipherment, data_encipherment, key_agreement, key_cert_sign, crl_sign] =
-        reader.get(field::PLAN_KEY_USAGE)?
-    else {
-        return None;
-    };
-    plan.key_usage = KeyUsage {
-        digital_signature: digital_signature == 1,
-        content_commitment: content_commitment == 1,
-        key_encipherment: key_encipherment == 1,
-        data_encipherment: data_encipherment == 1,
-        key_agreement: key_agreement == 1,
-        key_cert_sign: key_cert_sign == 1,
-        crl_sign: crl_sign == 1,
-    };
-    for (number, value) in reader.fields() {
-        let text = || core::str::from_utf8(value).ok();
-        match number {
-            field::PLAN_TEMPLATE => plan.template = Some(text()?.parse().ok()?),
-            field::PLAN_SID => plan.sid_extension = Some(text()?.parse().ok()?),
-            field::PLAN_PURPOSE => plan.extended_key_usage.push(text()?.parse().ok()?),
-            field::PLAN_NAME => {
-                let (kind, name) = value.split_first()?;
-                let name = core::str::from_utf8(name).ok()?.to_owned();
-                plan.subject_alt_names.push(match kind {
-                    0 => SubjectAltName::Upn(name),
-                    1 => SubjectAltName::Email(name),
-                    2 => SubjectAltName::Dns(name),
-                    3 => SubjectAltName::Uri(name),
-                    4 => SubjectAltName::Ip(name.parse().ok()?),
-                    _ => return None,
-                });
-            }
-            _ => {}
-        }
-    }
+    let plan = plan::decode(reader, ca)?;
     Some(Pending { poll_id: reader.text(field::POLL_ID)?.to_owned(), at, plan })
 }
 

@@ -6,6 +6,7 @@ use core::panic::AssertUnwindSafe;
 use core::pin::pin;
 use core::sync::atomic::AtomicI64;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use futures_util::FutureExt as _;
@@ -27,6 +28,7 @@ use super::step::Stage;
 use super::wire::{Content, Form, Incoming, OpenError, Reply};
 use crate::crypto::{CryptoProvider, UnwrapError, sign_now, unwrap_now};
 use crate::event::{Event, EventId};
+use crate::flow::ca_gate::CaStatus;
 use crate::flow::seal::Sealer;
 use crate::flow::{Context, EventScope, OffloadError};
 use crate::ids::CaName;
@@ -88,6 +90,13 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
+    /// How each CA of the service does, by its name.
+    #[must_use]
+    pub fn ca_status(&self) -> BTreeMap<CaName, CaStatus> {
+        let names: Vec<CaName> = self.0.authorities().names().cloned().collect();
+        self.0.context.gates.status(names.into_iter(), &*self.0.context.runtime)
+    }
+
     /// A service for one CA. `tenant`, `instance`, `runtime`, `sink` and `policy` must be set before `build`.
     #[must_use]
     pub fn builder(

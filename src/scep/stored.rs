@@ -9,6 +9,7 @@ use super::record::{self, FailureNote, Latest, Record, Told};
 use super::service::{Inner, Subject};
 use super::step::{Input, Stored};
 use crate::event::EventId;
+use crate::flow::seal::SealError;
 use crate::ids::IdempotencyKey;
 use crate::ports::{CertificateStatus, Change, CommitAnswer, Issued, LoadRequest, PortError, Row, RowKey, RowKind, RowState, SealedBlob};
 use crate::retry::ErrorClass;
@@ -38,7 +39,10 @@ impl Enrolment<'_> {
         let (mut version, mut epoch) = (0, 0);
         if let Some(row) = of_id {
             (version, epoch) = (row.version, row.lease_epoch);
-            let Ok(stored) = inner.sealer.open(&row).and_then(Latest::decode) else { return self.does_not_open() };
+            let stored = match inner.sealer.open(&row).and_then(Latest::decode) {
+                Ok(stored) => stored,
+                Err(error) => return self.does_not_open(error),
+            };
             let reused = stored.nonce == latest.nonce && stored.message != latest.message;
             if reused {
                 return self.not_its_turn("The senderNonce was used by another message of the transaction.");
@@ -83,14 +87,17 @@ impl Enrolment<'_> {
         if row.lease_until > now {
             return Ok(true);
         }
-        let Ok(record) = inner.sealer.open(&row).and_then(Record::decode) else { return Err(self.does_not_open()) };
+        let record = inner.sealer.open(&row).and_then(Record::decode).map_err(|error| self.does_not_open(error))?;
         Ok(record.pending.is_some() && row.created.saturating_add(inner.persistence.pending_lifetime) > now)
     }
 
     /// Takes over what is stored of the request.
     pub(super) async fn adopt(&mut self, mut row: Row) -> Input {
         let inner = self.inner;
-        let Ok(record) = inner.sealer.open(&row).and_then(Record::decode) else { return self.does_not_open() };
+        let record = match inner.sealer.open(&row).and_then(Record::decode) {
+            Ok(record) => record,
+            Err(error) => return self.does_not_open(error),
+        };
         let Ok(run_key) = record::run_key(&inner.context.provider, row.key.key, row.created) else { return Input::JournalFailed };
         let now = inner.now();
         let busy_elsewhere = !row.state.is_final() && row.lease_until > now && row.owner.as_ref() != Some(&inner.context.instance);
@@ -169,8 +176,8 @@ impl Enrolment<'_> {
         Input::New
     }
 
-    fn does_not_open(&self) -> Input {
-        self.journal_failed(&PortError::misconfigured("a stored transaction does not open with the sealing key"))
+    fn does_not_open(&self, error: SealError) -> Input {
+        self.journal_failed(&PortError::misconfigured(error.to_string()))
     }
 
     fn journal_failed(&self, error: &PortError) -> Input {
@@ -215,7 +222,7 @@ impl Enrolment<'_> {
         }
         let Ok(blob) = inner.sealer.seal(&row, self.record.encode().bytes()) else { return Input::JournalFailed };
         row.blob = blob;
-        let changes: Vec<Change> = core::iter::once(row.clone()).chain(self.latest.take()).map(|row| Change::new(row)).collect();
+        let changes: Vec<Change> = core::iter::once(row.clone()).chain(self.latest.take()).map(Change::new).collect();
         // What was done after the deadline, a revocation for one, must be stored too.
         let deadline = self.deadline.max(now).saturating_add(Duration::from_secs(5));
         let stored = inner.within(deadline, &self.subject, inner.journal.commit(changes)).await;

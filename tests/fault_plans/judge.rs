@@ -1,6 +1,6 @@
 //! Judges a plan from outside the connector: by what Intune and the CA wrote down.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use intune_connector::event::{Channel, EventId};
 use intune_connector::ids::RequestId;
@@ -162,10 +162,16 @@ fn certificates(world: &World) -> Vec<String> {
     wrong
 }
 
-/// How many Admin events each request has.
+/// How many Admin events each request has, repeats by the same key left out: a process that ends between the queue's acceptance and the row's
+/// end tells it again.
 pub fn admin_events(world: &World) -> BTreeMap<(Flow, RequestId), usize> {
-    let mut count = BTreeMap::new();
-    for event in world.sink.events().iter().filter(|event| event.id.is_documented() && event.id.channel() == Channel::Admin) {
+    let (mut count, mut known) = (BTreeMap::new(), HashSet::new());
+    let events = world.sink.events();
+    for event in events
+        .iter()
+        .filter(|event| known.insert(event.key.clone()))
+        .filter(|event| event.id.is_documented() && event.id.channel() == Channel::Admin)
+    {
         if let (Some(flow), Ok(id)) = (event.key.flow, event.key.scope.parse()) {
             *count.entry((flow, id)).or_default() += 1;
         }
@@ -173,11 +179,11 @@ pub fn admin_events(world: &World) -> BTreeMap<(Flow, RequestId), usize> {
     count
 }
 
-/// One for each request of a queue; none only where the process ended between Intune's answer and the event.
+/// One for each request of a queue.
 fn told_once(world: &World) -> Vec<String> {
-    let (count, unheard) = (admin_events(world), world.unheard.lock().unwrap());
+    let count = admin_events(world);
     let of = |key: &(Flow, RequestId)| count.get(key).copied().unwrap_or(0);
-    let is_wrong = |key: &&(Flow, RequestId)| of(key) != 1 && !(of(key) == 0 && unheard.contains(key));
+    let is_wrong = |key: &&(Flow, RequestId)| of(key) != 1;
     world.queued.iter().filter(is_wrong).map(|key| format!("{}: {} Admin events", key.1, of(key))).collect()
 }
 

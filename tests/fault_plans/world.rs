@@ -1,6 +1,6 @@
 //! One plan: a tenant, its CA, the connector and the SCEP service, all in one process on one virtual clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -102,8 +102,6 @@ pub struct World {
     pub revocations: BTreeMap<String, SerialNumber>,
     /// By transactionID.
     pub enrolled: Mutex<Vec<(String, Result<Certificate, Refused>)>>,
-    /// Whose result the queue had taken when the process ended, before it could say so.
-    pub unheard: Mutex<BTreeSet<(Flow, RequestId)>>,
     /// How long it took.
     pub time: Duration,
     pub restarts: u64,
@@ -162,7 +160,6 @@ pub fn play(seed: u64) -> Played {
         queued: Vec::new(),
         revocations: BTreeMap::new(),
         enrolled: Mutex::default(),
-        unheard: Mutex::default(),
         time: Duration::ZERO,
         restarts: 0,
         devices_done: AtomicUsize::new(0),
@@ -186,7 +183,6 @@ pub fn play(seed: u64) -> Played {
                 Either::Right(_) => {
                     world.door.close();
                     restarts += 1;
-                    world.note_unheard();
                     runtime.sleep(Duration::from_secs(random.below(600))).await;
                 }
             }
@@ -328,10 +324,10 @@ impl World {
         self.devices_done.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The connector knows that its results were taken: each request has its Admin event, but where its process ended before it.
+    /// The connector knows that its results were taken: each request has its Admin event.
     fn has_told_the_operator(&self) -> bool {
-        let (told, unheard) = (judge::admin_events(self), self.unheard.lock().unwrap());
-        self.queued.iter().all(|key| told.contains_key(key) || unheard.contains(key))
+        let told = judge::admin_events(self);
+        self.queued.iter().all(|key| told.contains_key(key))
     }
 
     /// Once all have results, the queue delivers each request once more, as queues do now and then.
@@ -362,13 +358,6 @@ impl World {
     /// A process ended in its work.
     pub fn was_ended(&self) -> bool {
         self.restarts > 0
-    }
-
-    /// Those that have a result and no Admin event.
-    fn note_unheard(&self) {
-        let told = judge::admin_events(self);
-        let unheard = self.queue.accepted().into_keys().filter(|key| !told.contains_key(key));
-        self.unheard.lock().unwrap().extend(unheard);
     }
 
     /// What one process does, until all is done.

@@ -510,8 +510,17 @@ impl Lab {
 
     /// With rows in that journal.
     pub fn with_journal(journal: Arc<dyn Journal>, change: impl FnOnce(ServiceBuilder) -> ServiceBuilder) -> Self {
+        Self::with_provider_and_journal(provider().clone(), journal, change)
+    }
+
+    /// With that provider for the service alone, and rows in that journal.
+    pub fn with_provider_and_journal(
+        service: CryptoProvider,
+        journal: Arc<dyn Journal>,
+        change: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
+    ) -> Self {
         let journal = TestJournal { instead: Some(journal), ..TestJournal::default() };
-        Self::on_journal(provider().clone(), TestCa::new(shared_key(0)), journal, change)
+        Self::on_journal(service, TestCa::new(shared_key(0)), journal, change)
     }
 
     fn on_journal(

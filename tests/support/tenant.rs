@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use intune_connector::adapters::{InMemoryQueue, RecordingSink, StdRuntime, VolatileJournal};
-use intune_connector::connector::{Connector, QueueSettings};
+use intune_connector::connector::{Connector, ConnectorBuilder, QueueSettings};
 use intune_connector::crypto::{ContentCipherAlgorithm, CryptoProvider, DecryptionKey, KeyTransportAlgorithm};
 use intune_connector::health::HealthConfig;
 use intune_connector::ids::{Oid, RequestId, SerialNumber};
@@ -22,8 +22,8 @@ use intune_connector::pkcs::PkcsConfig;
 use intune_connector::policy::{IssuancePolicy, RecipientPolicy};
 use intune_connector::ports::{
     CaCapabilities, CertificateAuthority, DecryptionKeys, EventSink, FindAnswer, FindRequest, ImportKeyName, ImportRequest, IssueAnswer,
-    IssueRequest, KnownCertificate, LookupAnswer, LookupRequest, Outcome, Payload, PkcsRequest, PortError, QueueItem, RecryptRequest,
-    RequestMeta, RevokeAnswer, RevokeBy, RevokeCall, RevokeRequest,
+    IssueRequest, Journal, KnownCertificate, LookupAnswer, LookupRequest, Outcome, Payload, PkcsRequest, PortError, QueueItem,
+    RecryptRequest, RequestMeta, RevokeAnswer, RevokeBy, RevokeCall, RevokeRequest, SealingKeys,
 };
 use intune_connector::recrypt::{RecryptConfig, RecryptKey};
 use intune_connector::revoke::RevokeConfig;
@@ -153,6 +153,22 @@ impl Tenant {
 
     /// With that provider for the connector, and with other sinks around the recording one.
     pub fn with(provider: CryptoProvider, sinks: impl FnOnce(Arc<dyn EventSink>) -> Arc<dyn EventSink>) -> Self {
+        let journal = Arc::new(VolatileJournal::new());
+        Self::keeping(provider, sinks, journal.clone(), journal, |builder| builder)
+    }
+
+    /// With rows in that journal, which is durable; `journal` stays empty.
+    pub fn on(provider: CryptoProvider, journal: Arc<dyn Journal>, keys: impl Into<SealingKeys>) -> Self {
+        Self::keeping(provider, |sink| sink, Arc::new(VolatileJournal::new()), journal, |builder| builder.sealing_key(keys))
+    }
+
+    fn keeping(
+        provider: CryptoProvider,
+        sinks: impl FnOnce(Arc<dyn EventSink>) -> Arc<dyn EventSink>,
+        journal: Arc<VolatileJournal>,
+        rows: Arc<dyn Journal>,
+        change: impl FnOnce(ConnectorBuilder) -> ConnectorBuilder,
+    ) -> Self {
         let queues: Vec<_> = FLOWS.into_iter().map(|flow| (flow, Arc::new(InMemoryQueue::new()))).collect();
         let settings = |at: usize| {
             QueueSettings::new(queues[at].1.clone())
@@ -160,7 +176,7 @@ impl Tenant {
                 .with_max_attempts(3)
                 .with_backoff(Duration::from_millis(1), Duration::from_millis(3))
         };
-        let (sink, journal) = (Arc::new(RecordingSink::new()), Arc::new(VolatileJournal::new()));
+        let sink = Arc::new(RecordingSink::new());
         let (keys, revoker) = (Arc::new(FaultyKeys::default()), Arc::new(Revoker::default()));
         let ca = Arc::new(ScriptedCa::new(Arc::new(KEYS.provider.clone())));
         let runtime = Arc::new(StdRuntime::with_threads(2, 64).unwrap());
@@ -183,7 +199,7 @@ impl Tenant {
             .with_interval(Duration::from_millis(1))
             .with_attempts(2)
             .with_pause(Duration::from_millis(1));
-        let connector = Connector::builder(provider, journal.clone())
+        let connector = change(Connector::builder(provider, rows))
             .tenant("contoso.com".parse().unwrap())
             .instance("i1".parse().unwrap())
             .sink(sinks(sink.clone()))

@@ -9,8 +9,9 @@ use super::rig::{Rig, item};
 use crate::adapters::VolatileJournal;
 use crate::ports::{
     Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row,
-    RowKey, RowState,
+    RowKey, RowState, SealedBlob,
 };
+use crate::secret::SecretBytes;
 
 /// Remembers the states that were stored.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ fn a_result_that_no_process_can_open_any_more_is_looked_for_at_the_ca_first() {
         rig.queue.push(item("r1", "ok"));
         rig.run_for(&rig.connector(rig.settings()), 1);
         let mut row = rig.journal.rows().remove(0);
-        row.state = state;
+        (row.state, row.blob) = (state, SealedBlob::new(vec![1; 60]));
         let stored = rig.block_on(rig.journal.commit(vec![Change::new(row)]));
         assert!(matches!(stored.unwrap()[..], [CommitAnswer::Stored(_)]));
         rig.queue.push(item("r1", "ok"));
@@ -71,7 +72,8 @@ fn a_row_never_forgets_that_the_ca_was_asked_while_the_request_begins_anew() {
     assert_eq!(rig.run_for(&rig.connector(rig.settings()), 1).left, 1);
     let spy = Arc::new(Spy { inner: Arc::clone(&rig.journal), states: Mutex::default() });
     rig.queue.push(item("r1", "slow:300"));
-    let connector = rig.builder_on(Arc::clone(&spy) as _).flow(rig.spec(rig.settings())).build().unwrap();
+    let builder = rig.builder_on(Arc::clone(&spy) as _).sealing_key(SecretBytes::new(vec![7; 32]));
+    let connector = builder.flow(rig.spec(rig.settings())).build().unwrap();
     rig.run_for(&connector, 400);
     let states = spy.states.lock().unwrap().clone();
     assert!(!states.contains(&RowState::Planned) && !states.contains(&RowState::Received), "{states:?}");

@@ -60,6 +60,7 @@ pub(super) struct ToyWorker {
     pub(super) slots: Vec<SlotName>,
 }
 
+#[async_trait]
 impl Worker for ToyWorker {
     fn flow(&self) -> Flow {
         self.flow
@@ -261,6 +262,7 @@ impl Rig {
             .instance("one".parse().unwrap())
             .sink(Arc::clone(&self.sink) as _)
             .runtime(Arc::new(self.runtime.clone()))
+            .sealing_key(crate::secret::SecretBytes::copy_from(&[7; 32]))
     }
 
     pub(super) fn connector(&self, settings: QueueSettings) -> Connector {

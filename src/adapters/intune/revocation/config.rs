@@ -10,10 +10,9 @@ use super::stored::Store;
 use crate::adapters::http::ClientBuildError;
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::flow::Finding;
-use crate::flow::seal::Sealer;
+use crate::flow::seal::{Sealer, key_finding};
 use crate::ids::TenantId;
-use crate::ports::{Journal, Runtime};
-use crate::secret::SecretBytes;
+use crate::ports::{Journal, Runtime, SealingKeys};
 
 /// The service gives out no more requests in one download.
 pub(super) const MOST_REQUESTS: usize = 500;
@@ -51,7 +50,7 @@ pub struct RevocationsBuilder {
     tenant: TenantId,
     runtime: Arc<dyn Runtime>,
     provider: CryptoProvider,
-    sealing_key: Option<SecretBytes>,
+    sealing_key: Option<SealingKeys>,
     settings: Settings,
 }
 
@@ -116,13 +115,13 @@ impl RevocationsBuilder {
         self
     }
 
-    /// Seals what the journal keeps with this key of 32 bytes. Required with a durable journal, and to be kept apart from it; otherwise a
-    /// fresh one is drawn.
+    /// Seals what the journal keeps with these keys: a [`SealingKey`](crate::ports::SealingKey), or one key of 32 random bytes as
+    /// `SecretBytes`. Required with a durable journal, and to be kept apart from it; otherwise a fresh one is drawn.
     ///
     /// What Intune gave out is authenticated by it: whoever could add a row to the journal could otherwise have any certificate revoked.
     #[must_use]
-    pub fn sealing_key(mut self, key: SecretBytes) -> Self {
-        self.sealing_key = Some(key);
+    pub fn sealing_key(mut self, keys: impl Into<SealingKeys>) -> Self {
+        self.sealing_key = Some(keys.into());
         self
     }
 
@@ -133,11 +132,7 @@ impl RevocationsBuilder {
     pub fn build(self) -> Result<IntuneRevocations, ClientBuildError> {
         let mut findings = self.findings();
         let provider = Arc::new(self.provider);
-        let sealer = match self.sealing_key {
-            Some(key) => Sealer::new(Arc::clone(&provider), key),
-            None => Sealer::random(Arc::clone(&provider)),
-        };
-        match sealer {
+        match Sealer::new(Arc::clone(&provider), self.tenant.clone(), Arc::clone(&self.runtime), self.sealing_key) {
             Ok(sealer) if findings.is_empty() => {
                 let store = Store::new(self.journal, sealer, provider, self.tenant);
                 Ok(IntuneRevocations::new(self.actions, store, self.runtime, self.settings))
@@ -186,18 +181,6 @@ impl RevocationsBuilder {
             "name each issuer as the success notification named it, or leave the filter out",
         );
         check(settings.cool_down > LONGEST_COOL_DOWN, "cool_down", "it is longer than a day", "set 60 minutes");
-        check(
-            self.sealing_key.as_ref().is_some_and(|key| key.len() != 32),
-            "sealing_key",
-            "it is not 32 bytes long",
-            "give 32 random bytes that are kept apart from the journal",
-        );
-        check(
-            self.journal.is_durable() && self.sealing_key.is_none(),
-            "sealing_key",
-            "the journal is durable, and without a key of its own what is in it cannot be read after a restart",
-            "set one with `sealing_key`, kept apart from the journal",
-        );
         for slot in [SlotName::Random, SlotName::Digest, SlotName::Aead] {
             check(
                 !self.provider.has(slot),
@@ -206,6 +189,7 @@ impl RevocationsBuilder {
                 "use a complete provider (feature `aws-lc-rs`)",
             );
         }
+        findings.extend(key_finding("revocations.sealing_key", &*self.journal, self.sealing_key.as_ref()));
         findings
     }
 }

@@ -9,6 +9,7 @@ use super::record::Record;
 use super::step::{self, Standing};
 use super::stored::Content;
 use super::wire;
+use crate::flow::seal::SealError;
 use crate::ids::{InstanceId, RequestId};
 use crate::ports::{Payload, PortError, QueueItem, ReceiveRequest, RequestMeta, Row, RowKey, RowState, SealedBlob};
 use crate::retry::{Effect, Retry};
@@ -83,7 +84,8 @@ impl IntuneRevocations {
     /// Gives out what is stored and in nobody's hands, oldest first.
     pub(super) async fn give(&self, turn: &mut Turn, request: &ReceiveRequest) -> Result<Given, PortError> {
         let now = self.now();
-        let (mut given, mut chosen, mut changes, mut sealed) = (Given::default(), Vec::new(), Vec::new(), 0_usize);
+        let (mut given, mut chosen, mut changes) = (Given::default(), Vec::new(), Vec::new());
+        let (mut keyless, mut changed) = (0_usize, 0_usize);
         for mut row in self.store.open_rows().await? {
             let standing = self.standing(&row, &request.instance, now);
             if standing == Standing::InHand {
@@ -91,9 +93,10 @@ impl IntuneRevocations {
             }
             match (standing, self.store.open(&row)?) {
                 (_, Content::OfOthers) => {}
-                (_, Content::Sealed) => {
-                    sealed += 1;
+                (_, Content::Sealed(error)) => {
+                    *(if error == SealError::UnknownKey { &mut keyless } else { &mut changed }) += 1;
                     if now.since(row.created) > KEEP_SEALED {
+                        // It cannot be sealed anew. Nothing reads it any more: when Intune offers the request again, it is written afresh.
                         changes.push(let_go(row, now));
                     }
                 }
@@ -105,19 +108,23 @@ impl IntuneRevocations {
                     row.updated = now;
                     chosen.push((row, id, record));
                 }
-                (_, Content::Own(..)) => {
+                (_, Content::Own(_, record)) => {
                     self.handed().remove(&row.key);
-                    changes.push(let_go(row, now));
+                    let mut row = let_go(row, now);
+                    self.store.seal(&mut row, &record)?;
+                    changes.push(row);
                 }
             }
         }
         // What another instance took over and ended.
         self.handed().retain(|_, handed| now.since(handed.until) < FORGOTTEN);
-        if chosen.is_empty() && sealed > 0 && !turn.reported_sealed {
+        if chosen.is_empty() && keyless + changed > 0 && !turn.reported_sealed {
             turn.reported_sealed = true;
             return Err(PortError::misconfigured(format!(
-                "{sealed} stored revocation requests do not open with the sealing key: start with the key of the earlier run; without it they \
-                 wait until Intune offers them again, and are dropped after two days"
+                "{} stored revocation requests do not open: {keyless} were sealed with a key that is not among the sealing keys, so add that of \
+                 the earlier run; {changed} were changed by somebody else. They wait until Intune offers them again, and are dropped after two \
+                 days",
+                keyless + changed
             )));
         }
         let count = chosen.len();

@@ -32,8 +32,8 @@ pub(super) enum Content {
     Own(RequestId, Record),
     /// Another tenant's.
     OfOthers,
-    /// It does not open with the sealing key.
-    Sealed,
+    /// It does not open: its key is missing, or it was changed.
+    Sealed(SealError),
 }
 
 fn failed(error: SealError) -> PortError {
@@ -82,7 +82,7 @@ impl Store {
     pub(super) fn open(&self, row: &Row) -> Result<Content, PortError> {
         let record = match self.sealer.open(row).and_then(Record::decode) {
             Ok(record) => record,
-            Err(SealError::Foreign) => return Ok(Content::Sealed),
+            Err(error @ (SealError::Foreign | SealError::UnknownKey)) => return Ok(Content::Sealed(error)),
             Err(error) => return Err(failed(error)),
         };
         let id = self.request_id(&record.context)?;
@@ -120,7 +120,7 @@ impl Store {
     pub(super) async fn begin_cool_down(&self, before: Option<Row>, until: Timestamp, now: Timestamp) -> Result<Option<Row>, PortError> {
         let mut row = match before {
             Some(row) => row,
-            // Nothing in it is secret, and it must be readable whatever the sealing key is.
+            // Nothing in it is secret, and it must be readable whatever the sealing key is: a forged one delays a download by a day at most.
             None => {
                 Row::new(self.key(RowKind::CoolDown, "intune-revocation-download", "")?, Flow::Revoke, now, SealedBlob::new(Vec::new()))
             }
