@@ -167,6 +167,16 @@ impl Ca {
         }
     }
 
+    /// All that was issued for it, revoked or not.
+    pub fn find_all(&mut self, key: IdempotencyKey, now: Timestamp) -> Reply {
+        self.work(now);
+        if !self.kind.capabilities().find {
+            return Reply::CannotTell;
+        }
+        let found = self.ledger.iter().filter(|entry| entry.key == Some(key));
+        Reply::Certificates(found.map(|entry| entry.certificate.der().to_vec()).collect())
+    }
+
     pub fn lookup(&self, serial: &SerialNumber) -> Reply {
         match self.ledger.iter().find(|entry| entry.serial == *serial) {
             _ if self.kind == CaKind::Blind => Reply::CannotTell,

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use intune_connector::limits::Limits;
 use intune_connector::message::csr::Csr;
 use intune_connector::ports::{
-    Batch, CaCapabilities, CertificateAuthority, CertificateStatus, CompleteAnswer, CompleteRequest, FindAnswer, FindRequest,
-    ImportRequest, IntuneQueue, IssueAnswer, IssueRequest, Issued, KnownCertificate, LookupAnswer, LookupRequest, Payload, PkcsRequest,
-    PortError, QueueCapabilities, QueueItem, ReceiveRequest, RecryptRequest, RevokeAnswer, RevokeCall, RevokeRequest, StatusRequest,
+    Batch, CaCapabilities, CertificateAuthority, CertificateStatus, CompleteAnswer, CompleteRequest, FindAllAnswer, FindAnswer,
+    FindRequest, ImportRequest, IntuneQueue, IssueAnswer, IssueRequest, Issued, KnownCertificate, LookupAnswer, LookupRequest, Payload,
+    PkcsRequest, PortError, QueueCapabilities, QueueItem, ReceiveRequest, RecryptRequest, RevokeAnswer, RevokeCall, RevokeRequest,
+    StatusRequest,
 };
 use intune_connector::secret::SecretBytes;
 use intune_connector::terms::{Flow, KeyAlgorithm, PaddingScheme, SubjectAltName, oids};
@@ -139,6 +140,17 @@ impl CertificateAuthority for RemoteCa {
             Reply::Issued { certificate, chain } => Ok(FindAnswer::Found(issued(certificate, chain))),
             Reply::Absent => Ok(FindAnswer::Absent),
             Reply::CannotTell => Ok(FindAnswer::CannotTell),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn find_all(&self, request: FindRequest<'_>) -> Result<FindAllAnswer, PortError> {
+        match self.ask("find-all", Ask::FindAll { key: request.key }).await? {
+            Reply::Certificates(found) => {
+                let chain = || vec![self.root.clone().into()];
+                Ok(FindAllAnswer::Certificates(found.into_iter().map(|der| Issued::new(der.into()).with_chain(chain())).collect()))
+            }
+            Reply::CannotTell => Ok(FindAllAnswer::CannotTell),
             other => Err(unexpected(&other)),
         }
     }

@@ -40,6 +40,9 @@ pub enum Ask {
     Find {
         key: IdempotencyKey,
     },
+    FindAll {
+        key: IdempotencyKey,
+    },
     Lookup {
         serial: SerialNumber,
     },
@@ -92,6 +95,7 @@ pub enum Reply {
         poll_id: String,
         after: Duration,
     },
+    Certificates(Vec<Vec<u8>>),
     /// The connection breaks.
     Lost,
     Absent,

@@ -165,6 +165,7 @@ impl World {
             Ask::Issue { key, csr, plan } => state.ca.issue(key, &csr, &plan, now),
             Ask::Status { key, .. } => state.ca.status(key, now),
             Ask::Find { key } => state.ca.find(key, now),
+            Ask::FindAll { key } => state.ca.find_all(key, now),
             Ask::Lookup { serial } => state.ca.lookup(&serial),
             Ask::Revoke { serial } => state.ca.revoke(&serial),
             Ask::Knock => match state.devices.iter_mut().enumerate().find(|(_, device)| device.is_ready(now)) {
