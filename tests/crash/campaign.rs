@@ -21,6 +21,8 @@ pub const FLOWS: [Flow; 5] = [Flow::Pkcs, Flow::PkcsRecrypt, Flow::PkcsImport, F
 const QUICK: u64 = 2;
 /// The least number of points that a flow must have.
 const POINTS: usize = 14;
+/// A campaign that has failed so often is broken off.
+const ENOUGH: usize = 12;
 /// A child mostly waits: two runs at a time for each test.
 const WORKERS: usize = 2;
 
@@ -172,6 +174,9 @@ impl Campaign {
             for _ in 0..WORKERS {
                 scope.spawn(|| {
                     while let Some(plan) = plans.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if totals.lock().unwrap().failed.len() >= ENOUGH {
+                            return;
+                        }
                         let (name, plan) = &mut *plan.lock().unwrap();
                         if progress.has(name) {
                             totals.lock().unwrap().runs += 1;
