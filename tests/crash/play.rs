@@ -19,7 +19,10 @@ use crate::random::Random;
 use crate::world::World;
 
 /// A run that takes longer has lost something.
-const GIVE_UP: Duration = Duration::from_secs(25);
+const GIVE_UP: Duration = Duration::from_secs(15);
+
+/// Lines of the connector's log that a failure shows.
+const LAST_LINES: usize = 12;
 
 #[derive(Debug, Clone)]
 pub enum Kill {
@@ -184,8 +187,8 @@ pub fn play(plan: &mut Plan) -> Played {
     played.points.clone_from(&state.census);
     if !wrong.is_empty() {
         let log = fs::read_to_string(run.log()).unwrap_or_default();
-        let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked")).take(3).collect();
-        wrong.extend(panics.iter().map(|panic| format!("in the connector: {panic}")));
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("panicked") || line.starts_with("event")).collect();
+        wrong.extend(lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| format!("  {line}")));
     }
     played.wrong = wrong;
     drop(state);
