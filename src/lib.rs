@@ -74,6 +74,7 @@
 //! | `event-log` | no | an event sink that writes JSON lines |
 //! | `tracing` | no | an event sink that forwards to `tracing` |
 //! | `sqlite` | no | the durable journal, in one SQLite file |
+//! | `postgres` | no | the durable journal that a fleet shares, in a PostgreSQL database |
 //! | `conformance` | no | the suite that checks your own adapters |
 
 #![forbid(unsafe_code)]

@@ -245,6 +245,10 @@ enum JournalFault {
     IgnoresVersions,
     IgnoresEpochs,
     ClaimsWhatIsLeased,
+    ClaimsInAnswersAlone,
+    ClaimsMoreThanAsked,
+    ForgetsOwnRows,
+    IgnoresRoutes,
     PrunesOpenRows,
     RenewsForAnyone,
     ForgetsBlobs,
@@ -288,7 +292,21 @@ impl Journal for BrokenJournal {
         Ok(answers)
     }
 
-    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Row>, PortError> {
+    async fn claim(&self, mut request: ClaimRequest) -> Result<Vec<Row>, PortError> {
+        match self.fault {
+            JournalFault::IgnoresRoutes => request.routes = None,
+            JournalFault::ForgetsOwnRows => request.own = false,
+            JournalFault::ClaimsMoreThanAsked => request.max += 1,
+            _ => {}
+        }
+        if self.fault == JournalFault::ClaimsInAnswersAlone {
+            let copy = VolatileJournal::new();
+            for mut row in self.inner.rows() {
+                row.version = 0;
+                copy.commit(vec![Change::new(row)]).await?;
+            }
+            return copy.claim(request).await;
+        }
         if self.fault == JournalFault::ClaimsWhatIsLeased {
             for mut row in self.inner.rows() {
                 row.owner = None;
@@ -334,10 +352,36 @@ fn a_journal_that_ignores_versions_or_epochs_is_found() {
     assert_fails(&broken_journal(JournalFault::IgnoresEpochs), &["a commit by an older owner is a conflict"]);
 }
 
+/// These checks failed; others may have met what they left behind.
+fn assert_found(fault: JournalFault, names: &[&str]) {
+    let report = broken_journal(fault);
+    for name in names {
+        assert!(matches!(report.result_of(name), Some(CheckResult::Failed(_))), "{name}: {report}");
+    }
+}
+
 #[test]
 fn a_journal_that_breaks_leases_is_found() {
-    assert_fails(&broken_journal(JournalFault::ClaimsWhatIsLeased), &["a claimed row belongs to its owner until the lease ends"]);
-    assert_fails(&broken_journal(JournalFault::RenewsForAnyone), &["only its owner prolongs a lease"]);
+    assert_found(
+        JournalFault::ClaimsWhatIsLeased,
+        &[
+            "a claimed row belongs to its owner until the lease ends",
+            "an instance that has started anew takes its own rows, whatever their lease",
+            "a change with a lease keeps the row from others until it ends",
+            "of claims at the same time each row goes to one owner",
+        ],
+    );
+    let report = broken_journal(JournalFault::RenewsForAnyone);
+    assert_fails(&report, &["only its owner prolongs a lease", "a lease that was taken over is not prolonged"]);
+}
+
+#[test]
+fn a_journal_that_claims_the_wrong_rows_is_found() {
+    let routes = "rows with a route are claimed for that route alone, rows without one for any";
+    assert_found(JournalFault::IgnoresRoutes, &[routes]);
+    assert_found(JournalFault::ForgetsOwnRows, &["an instance that has started anew takes its own rows, whatever their lease"]);
+    assert_found(JournalFault::ClaimsMoreThanAsked, &["a claim takes no more rows than asked for"]);
+    assert_found(JournalFault::ClaimsInAnswersAlone, &["each claim raises version and epoch, in what it gives and in what is stored"]);
 }
 
 #[test]

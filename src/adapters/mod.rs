@@ -25,6 +25,8 @@ mod runtime;
 #[cfg(feature = "scep-http")]
 mod scep_http;
 mod sealing_key;
+#[cfg(feature = "_tls")]
+mod tls;
 #[cfg(feature = "tracing")]
 mod tracing;
 
@@ -36,6 +38,8 @@ pub use challenge::{CallbackValidator, DangerousStaticChallenge, EmptyChallenge,
 pub use event_log::JsonLinesSink;
 #[cfg(feature = "sqlite")]
 pub use journal::{JournalOpenError, JournalOpenErrorKind, PowerCut, SqliteJournal, SqliteJournalOptions};
+#[cfg(feature = "postgres")]
+pub use journal::{PostgresJournal, PostgresJournalOptions, PostgresOpenError, PostgresOpenErrorKind};
 pub use local_ca::{LedgerEntry, LocalCa, LocalCaError, LocalCaFault, LocalCaFaults, Repeats};
 pub use memory::{InMemoryQueue, InMemoryRegistrationAuthorities, MemoryDecryptionKeys, RecordingSink, VolatileJournal};
 #[cfg(feature = "tokio")]
@@ -46,3 +50,5 @@ pub use scep_http::{
     ForwardingHeader, IpPrefix, IpPrefixError, PeerAddr, RateLimit, ScepHttp, ScepHttpBody, ScepHttpRefusals, ScepTask, TrustedProxies,
 };
 pub use sealing_key::{SealingKeyError, SealingKeyFile, SealingKeyVariable, UnwrapSealingKey, WrappedSealingKeys};
+#[cfg(feature = "_tls")]
+pub use tls::TrustAnchors;

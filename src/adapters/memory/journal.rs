@@ -12,9 +12,16 @@ use crate::ports::{
 
 /// Keeps rows in memory: everything is lost with the process, so after a crash requests may be done twice and certificates may be issued
 /// that nobody gets. For tests, demonstrations, and queues whose CA issues idempotently.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct VolatileJournal {
+    scope: JournalScope,
     rows: Mutex<HashMap<RowKey, Row>>,
+}
+
+impl Default for VolatileJournal {
+    fn default() -> Self {
+        Self { scope: JournalScope::Instance, rows: Mutex::default() }
+    }
 }
 
 impl VolatileJournal {
@@ -22,6 +29,12 @@ impl VolatileJournal {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Without rows, for several instances in one process that share it: tests of fleets.
+    #[must_use]
+    pub fn shared() -> Self {
+        Self { scope: JournalScope::Fleet, rows: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RowKey, Row>> {
@@ -42,7 +55,7 @@ fn oldest_first(rows: &mut [Row]) {
 #[async_trait]
 impl Journal for VolatileJournal {
     fn scope(&self) -> JournalScope {
-        JournalScope::Instance
+        self.scope
     }
 
     fn is_durable(&self) -> bool {

@@ -25,7 +25,8 @@ use crate::secret::SecretBytes;
 #[cfg(feature = "doctor")]
 pub(crate) use tls::trusting as tls_config;
 
-pub use settings::{ClientCertificate, HttpClientBuilder, Proxy, ProxySetting, TrustAnchors};
+pub use crate::adapters::tls::TrustAnchors;
+pub use settings::{ClientCertificate, HttpClientBuilder, Proxy, ProxySetting};
 
 /// Sends requests over TCP and TLS (rustls over *ring*, version 1.2 and up; the server's certificate is always verified).
 ///

@@ -6,20 +6,8 @@ use rustls_pki_types::CertificateDer;
 
 use super::HttpClient;
 use crate::adapters::http::ClientBuildError;
+use crate::adapters::tls::TrustAnchors;
 use crate::secret::{Password, PrivateKeyPkcs8};
-
-/// Whom a server's certificate must chain to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum TrustAnchors {
-    /// What the operating system trusts.
-    #[default]
-    System,
-    /// What the operating system trusts, and these: a proxy's that opens TLS, for example.
-    SystemAnd(Vec<CertificateDer<'static>>),
-    /// These alone. With none of them no TLS server is trusted, which is right for a simulator on this machine.
-    Only(Vec<CertificateDer<'static>>),
-}
 
 /// How servers are reached. Loopback addresses always are without a proxy.
 #[derive(Debug, Default)]

@@ -1,8 +1,9 @@
 //! The journal in one SQLite file.
 
-mod codes;
 mod error;
 mod queue;
+mod room;
+mod row;
 mod schema;
 mod store;
 #[cfg(test)]

@@ -15,7 +15,8 @@ use super::error::{JournalOpenError, JournalOpenErrorKind};
 const APPLICATION_ID: i64 = 0x4943_4A31;
 
 /// Each step leads from the version that is its index to the next one. Steps that were released never change.
-const LADDER: &[&str] = &["
+const LADDER: &[&str] = &[
+    "
     CREATE TABLE entry (
         id          INTEGER PRIMARY KEY,
         kind        INTEGER NOT NULL,
@@ -39,7 +40,14 @@ const LADDER: &[&str] = &["
     CREATE INDEX entry_claim ON entry (kind, flow, available) WHERE open = 1;
     CREATE INDEX entry_open ON entry (kind, created) WHERE open = 1;
     CREATE INDEX entry_finished ON entry (updated) WHERE open = 0;
-"];
+    ",
+    "
+    ALTER TABLE entry ADD COLUMN route TEXT;
+    DROP INDEX entry_claim;
+    CREATE INDEX entry_claim ON entry (kind, flow, route, available) WHERE open = 1;
+    CREATE INDEX entry_owner ON entry (owner, kind, flow, due) WHERE open = 1 AND owner IS NOT NULL;
+    ",
+];
 
 /// One process has the file, so the index of the log stays in memory and there is no `-shm` file. FULL: a commit that was answered survives
 /// a power cut. Bounds: 8 MiB of cache; the log is written back after 1,000 pages (4 MB) and cut to 16 MiB after a large transaction.
@@ -161,6 +169,11 @@ fn migrate(connection: &Connection, ladder: &[&str]) -> Result<(), rusqlite::Err
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::StdRuntime;
+    use crate::adapters::journal::sqlite::SqliteJournal;
+    use crate::ports::{ClaimRequest, Journal as _, LoadRequest, RowKind};
+    use crate::terms::Flow;
+    use crate::time::Timestamp;
 
     const OLD: &[&str] = &["CREATE TABLE a (x INTEGER) STRICT"];
     const NEW: &[&str] = &[OLD[0], "ALTER TABLE a ADD COLUMN y INTEGER", "UPDATE a SET y = x + 1"];
@@ -178,5 +191,36 @@ mod tests {
         migrate(&connection, NEW).unwrap();
         let row: (i64, i64) = connection.query_row("SELECT x, y FROM a", (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         assert_eq!((row, version()), ((7, 8), 3));
+    }
+
+    /// Rows of version 1 have no route; they are read, claimed and counted as before.
+    #[test]
+    fn a_file_of_version_1_is_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let connection = Connection::open(&path).unwrap();
+        migrate(&connection, &LADDER[..1]).unwrap();
+        let insert =
+            "INSERT INTO entry (kind, key, flow, state, open, version, lease_epoch, owner, lease_until, attempt, delivery, due, available,
+             created, updated, blob) VALUES (1, ?1, 1, ?2, ?3, 3, 2, ?4, ?5, 0, 1, 10, ?6, 5, 7, x'0102')";
+        for (number, state, open, owner, until, available) in
+            [(1u8, 1, 1, None, 10, 10), (2, 3, 1, Some("a"), 10_000, 10_000), (3, 7, 0, None, 10, 10)]
+        {
+            connection.execute(insert, rusqlite::params![[number; 32], state, open, owner, until, available]).unwrap();
+        }
+        drop(connection);
+        let runtime = StdRuntime::with_threads(1, 1).unwrap();
+        let journal = SqliteJournal::open(&path).unwrap();
+        let stats = runtime.block_on(journal.stats()).unwrap();
+        assert_eq!((stats.open, stats.finished), (2, 1));
+        let open = runtime.block_on(journal.load(LoadRequest::Open { kind: RowKind::Request, max: 9 })).unwrap();
+        assert_eq!(open.iter().map(|row| (row.key.key.as_bytes()[0], row.route.clone())).collect::<Vec<_>>(), [(1, None), (2, None)]);
+        let claim = |owner: &str| {
+            ClaimRequest::new(RowKind::Request, Flow::Pkcs, owner.parse().unwrap(), 9, Timestamp::from_micros(100), Duration::from_secs(1))
+        };
+        let claimed = runtime.block_on(journal.claim(claim("b").with_routes(vec!["x".parse().unwrap()]).with_own())).unwrap();
+        assert_eq!(claimed.iter().map(|row| (row.key.key.as_bytes()[0], row.version, row.lease_epoch)).collect::<Vec<_>>(), [(1, 4, 3)]);
+        let claimed = runtime.block_on(journal.claim(claim("a").with_own())).unwrap();
+        assert_eq!(claimed.iter().map(|row| row.key.key.as_bytes()[0]).collect::<Vec<_>>(), [2]);
     }
 }

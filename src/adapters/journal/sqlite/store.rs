@@ -1,16 +1,15 @@
 //! The rows in SQL. Statements are prepared once; indexed columns are written only when they change, since each costs a page of the log.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
-use super::codes;
-use super::error::{damaged_row, unknown_value};
-use crate::ids::{IdempotencyKey, InstanceId};
-use crate::ports::{
-    Change, ClaimRequest, CommitAnswer, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row, RowKey, SealedBlob,
-};
+use super::room;
+use super::row::read;
+use crate::adapters::journal::codes;
+use crate::ids::{InstanceId, Route};
+use crate::ports::{Change, ClaimRequest, CommitAnswer, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row, RowKey};
 use crate::time::Timestamp;
 
 /// Most rows that one call claims or prunes, whatever it asks for: a transaction has bounds.
@@ -46,9 +45,31 @@ impl Counts {
 
 macro_rules! columns {
     () => {
-        "id, kind, key, flow, state, version, lease_epoch, owner, lease_until, attempt, delivery, due, created, updated, blob"
+        "id, kind, key, flow, state, version, lease_epoch, owner, lease_until, attempt, delivery, due, created, updated, blob, route, available"
     };
 }
+
+/// Where `available` stands among them.
+const COLUMN_AVAILABLE: usize = 16;
+
+pub(super) const CLAIMABLE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM entry INDEXED BY entry_claim WHERE open = 1 AND kind = ?1 AND flow = ?2 AND route IS ?5 AND available <= ?3
+               ORDER BY available LIMIT ?4"
+);
+
+pub(super) const CLAIMABLE_OWN: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM entry INDEXED BY entry_owner WHERE open = 1 AND owner = ?4 AND kind = ?1 AND flow = ?2 AND due <= ?3 AND available > ?3
+               ORDER BY due"
+);
+
+/// The first route after another one: a seek for each, however many rows there are.
+pub(super) const NEXT_ROUTE: &str =
+    "SELECT route FROM entry INDEXED BY entry_claim WHERE open = 1 AND kind = ?1 AND flow = ?2 AND route > ?3
+                 ORDER BY route LIMIT 1";
 
 /// The statements on one connection.
 pub(super) struct Store<'c> {
@@ -61,7 +82,10 @@ pub(super) struct Store<'c> {
     insert: Statement<'c>,
     update: Statement<'c>,
     update_content: Statement<'c>,
+    update_availability: Statement<'c>,
+    routes: Statement<'c>,
     claimable: Statement<'c>,
+    claimable_own: Statement<'c>,
     claim: Statement<'c>,
     lease: Statement<'c>,
     prune: Statement<'c>,
@@ -80,8 +104,9 @@ struct Stored {
     version: u64,
     lease_epoch: u64,
     open: bool,
-    /// Flow, availability and start: what is indexed.
-    indexed: (i64, i64, i64),
+    available: i64,
+    /// Whether all else that is indexed is as in the change.
+    indexed_alike: bool,
 }
 
 impl<'c> Store<'c> {
@@ -89,11 +114,6 @@ impl<'c> Store<'c> {
         let by_key = concat!("SELECT ", columns!(), " FROM entry WHERE kind = ?1 AND key = ?2");
         let open_rows =
             concat!("SELECT ", columns!(), " FROM entry INDEXED BY entry_open WHERE open = 1 AND kind = ?1 ORDER BY created, id LIMIT ?2");
-        let claimable = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM entry INDEXED BY entry_claim WHERE open = 1 AND kind = ?1 AND flow = ?2 AND available <= ?3 ORDER BY available LIMIT ?4"
-        );
         Ok(Self {
             path,
             begin: connection.prepare("BEGIN IMMEDIATE")?,
@@ -101,20 +121,29 @@ impl<'c> Store<'c> {
             by_key: connection.prepare(by_key)?,
             open_rows: connection.prepare(open_rows)?,
             stored: connection
-                .prepare("SELECT id, version, lease_epoch, open, flow, available, created FROM entry WHERE kind = ?1 AND key = ?2")?,
+                .prepare(
+                    "SELECT id, version, lease_epoch, open, available, flow = ?3 AND route IS ?4 AND owner IS ?5 AND due = ?6 AND created = ?7
+                     FROM entry WHERE kind = ?1 AND key = ?2",
+                )?,
             insert: connection.prepare(
                 "INSERT INTO entry (kind, key, flow, state, open, version, lease_epoch, owner, lease_until, attempt, delivery, due, available,
-                 created, updated, blob) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 created, updated, blob, route) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             )?,
             update: connection.prepare(
                 "UPDATE entry SET flow = ?2, state = ?3, open = ?4, version = ?5, owner = ?6, lease_until = ?7, attempt = ?8, delivery = ?9,
-                 due = ?10, available = ?11, created = ?12, updated = ?13, blob = ?14 WHERE id = ?1",
+                 due = ?10, available = ?11, created = ?12, updated = ?13, blob = ?14, route = ?15 WHERE id = ?1",
             )?,
             update_content: connection.prepare(
-                "UPDATE entry SET state = ?2, version = ?3, owner = ?4, lease_until = ?5, attempt = ?6, delivery = ?7, due = ?8,
-                 updated = ?9, blob = ?10 WHERE id = ?1",
+                "UPDATE entry SET state = ?2, version = ?3, lease_until = ?4, attempt = ?5, delivery = ?6, updated = ?7, blob = ?8
+                 WHERE id = ?1",
             )?,
-            claimable: connection.prepare(claimable)?,
+            update_availability: connection.prepare(
+                "UPDATE entry SET state = ?2, version = ?3, lease_until = ?4, attempt = ?5, delivery = ?6, updated = ?7, blob = ?8,
+                 available = ?9 WHERE id = ?1",
+            )?,
+            routes: connection.prepare(NEXT_ROUTE)?,
+            claimable: connection.prepare(CLAIMABLE)?,
+            claimable_own: connection.prepare(CLAIMABLE_OWN)?,
             claim: connection.prepare(
                 "UPDATE entry SET version = ?2, lease_epoch = ?3, owner = ?4, lease_until = ?5, available = ?6, updated = ?7 WHERE id = ?1",
             )?,
@@ -178,24 +207,26 @@ impl<'c> Store<'c> {
 
     fn change_one(&mut self, row: &Row) -> Result<CommitAnswer, rusqlite::Error> {
         let (kind, key) = (codes::of_kind(row.key.kind), row.key.key.as_bytes());
-        let stored = self.stored.query_row(params![kind, key], |found| {
+        let (flow, state, open) = (codes::of_flow(row.flow), codes::of_state(row.state), !row.state.is_final());
+        let (owner, route) = (row.owner.as_ref().map(InstanceId::as_str), row.route.as_ref().map(Route::as_str));
+        let (lease_until, due) = (row.lease_until.as_micros(), row.due.as_micros());
+        let (created, updated) = (row.created.as_micros(), row.updated.as_micros());
+        let stored = self.stored.query_row(params![kind, key, flow, route, owner, due, created], |found| {
             Ok(Stored {
                 id: found.get(0)?,
                 version: found.get::<_, i64>(1)?.cast_unsigned(),
                 lease_epoch: found.get::<_, i64>(2)?.cast_unsigned(),
                 open: found.get(3)?,
-                indexed: (found.get(4)?, found.get(5)?, found.get(6)?),
+                available: found.get(4)?,
+                indexed_alike: found.get(5)?,
             })
         });
         let stored = stored.optional()?;
         let fits =
             stored.as_ref().map_or(row.version == 0, |stored| stored.version == row.version && stored.lease_epoch == row.lease_epoch);
         let Some(version) = row.version.checked_add(1).filter(|_| fits) else { return Ok(CommitAnswer::Conflict) };
-        let (flow, state, open) = (codes::of_flow(row.flow), codes::of_state(row.state), !row.state.is_final());
-        let available = available(row).as_micros();
-        let (owner, blob) = (row.owner.as_ref().map(InstanceId::as_str), row.blob.as_bytes());
-        let (lease_until, due) = (row.lease_until.as_micros(), row.due.as_micros());
-        let (created, updated) = (row.created.as_micros(), row.updated.as_micros());
+        let (available, blob, new) = (available(row).as_micros(), row.blob.as_bytes(), version.cast_signed());
+        let (attempt, delivery) = (row.attempt, row.delivery);
         match &stored {
             None => {
                 let epoch = row.lease_epoch.cast_signed();
@@ -205,46 +236,50 @@ impl<'c> Store<'c> {
                     flow,
                     state,
                     open,
-                    version.cast_signed(),
+                    new,
                     epoch,
                     owner,
                     lease_until,
-                    row.attempt,
-                    row.delivery,
+                    attempt,
+                    delivery,
                     due,
                     available,
                     created,
                     updated,
-                    blob
+                    blob,
+                    route
                 ])?
             }
-            Some(stored) if stored.open == open && stored.indexed == (flow, available, created) => self.update_content.execute(params![
+            Some(stored) if stored.open == open && stored.indexed_alike && stored.available == available => {
+                self.update_content.execute(params![stored.id, state, new, lease_until, attempt, delivery, updated, blob])?
+            }
+            Some(stored) if stored.open == open && stored.indexed_alike => self.update_availability.execute(params![
                 stored.id,
                 state,
-                version.cast_signed(),
-                owner,
+                new,
                 lease_until,
-                row.attempt,
-                row.delivery,
-                due,
+                attempt,
+                delivery,
                 updated,
-                blob
+                blob,
+                available
             ])?,
             Some(stored) => self.update.execute(params![
                 stored.id,
                 flow,
                 state,
                 open,
-                version.cast_signed(),
+                new,
                 owner,
                 lease_until,
-                row.attempt,
-                row.delivery,
+                attempt,
+                delivery,
                 due,
                 available,
                 created,
                 updated,
-                blob
+                blob,
+                route
             ])?,
         };
         if let Some(stored) = &stored {
@@ -255,14 +290,21 @@ impl<'c> Store<'c> {
     }
 
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Result<Vec<Row>, StoreError> {
-        let max = request.max.min(MOST_ROWS) as i64;
+        let max = request.max.min(MOST_ROWS);
         let (kind, flow, now) = (codes::of_kind(request.kind), codes::of_flow(request.flow), request.now.as_micros());
-        let mut claimed = Vec::new();
-        let mut rows = self.claimable.query(params![kind, flow, now, max])?;
-        while let Some(row) = rows.next()? {
-            claimed.push(read(row, self.path)?);
+        let mut claimed = if request.own { self.own(request, kind, flow, max)? } else { Vec::new() };
+        let mut free = Vec::new();
+        for route in self.claimed_routes(request, kind, flow)? {
+            let mut rows = self.claimable.query(params![kind, flow, now, (max - claimed.len()) as i64, route])?;
+            while let Some(row) = rows.next()? {
+                free.push((row.get::<_, i64>(COLUMN_AVAILABLE)?, read(row, self.path)?));
+            }
+            drop(rows);
+            // No more than twice what is asked for is in memory, however many routes there are.
+            free.sort_by_key(|(available, (id, _))| (*available, *id));
+            free.truncate(max - claimed.len());
         }
-        drop(rows);
+        claimed.extend(free.into_iter().map(|(_, row)| row));
         for (id, row) in &mut claimed {
             row.version = row.version.saturating_add(1);
             row.lease_epoch = row.lease_epoch.saturating_add(1);
@@ -282,6 +324,39 @@ impl<'c> Store<'c> {
         let mut claimed: Vec<Row> = claimed.into_iter().map(|(_, row)| row).collect();
         claimed.sort_by_key(|row| (row.created, row.key));
         Ok(claimed)
+    }
+
+    /// Rows that the owner holds, for how long it may be.
+    fn own(&mut self, request: &ClaimRequest, kind: i64, flow: i64, max: usize) -> Result<Vec<(i64, Row)>, StoreError> {
+        let mut found = Vec::new();
+        let mut rows = self.claimable_own.query(params![kind, flow, request.now.as_micros(), request.owner.as_str()])?;
+        while found.len() < max {
+            let Some(row) = rows.next()? else { break };
+            let row = read(row, self.path)?;
+            if request.routes.as_ref().is_none_or(|routes| row.1.route.as_ref().is_none_or(|route| routes.contains(route))) {
+                found.push(row);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The routes to look at, the absent one among them.
+    fn claimed_routes(&mut self, request: &ClaimRequest, kind: i64, flow: i64) -> Result<Vec<Option<String>>, StoreError> {
+        let mut routes = vec![None];
+        match &request.routes {
+            Some(wanted) => {
+                let wanted: BTreeSet<&Route> = wanted.iter().collect();
+                routes.extend(wanted.into_iter().map(|route| Some(route.as_str().to_owned())));
+            }
+            None => {
+                let mut last = String::new();
+                while let Some(route) = self.routes.query_row(params![kind, flow, last], |row| row.get::<_, String>(0)).optional()? {
+                    last.clone_from(&route);
+                    routes.push(Some(route));
+                }
+            }
+        }
+        Ok(routes)
     }
 
     pub(super) fn renew(&mut self, request: &RenewRequest) -> Result<Vec<RowKey>, StoreError> {
@@ -322,6 +397,7 @@ impl<'c> Store<'c> {
             let oldest = oldest.map(Timestamp::from_micros);
             stats.oldest_open = stats.oldest_open.into_iter().chain(oldest).min();
         }
+        stats.storage = room::of(self.path);
         Ok(stats)
     }
 }
@@ -329,42 +405,4 @@ impl<'c> Store<'c> {
 /// From when on it may be claimed.
 fn available(row: &Row) -> Timestamp {
     if row.owner.is_some() { row.due.max(row.lease_until) } else { row.due }
-}
-
-/// A row and its number in the file, from the columns in their order. What is in it harms no other operation.
-fn read(row: &rusqlite::Row<'_>, path: &Path) -> Result<(i64, Row), StoreError> {
-    let id: i64 = row.get(0)?;
-    match decode(id, row, path) {
-        Ok(decoded) => Ok((id, decoded)),
-        Err(StoreError::Sql(error)) if error.sqlite_error().is_none() => Err(StoreError::Row(damaged_row(id, path))),
-        Err(error) => Err(error),
-    }
-}
-
-fn decode(id: i64, row: &rusqlite::Row<'_>, path: &Path) -> Result<Row, StoreError> {
-    let unknown = |what: &str, value: i64| StoreError::Row(unknown_value(id, what, value, path));
-    let code = |at: usize| row.get::<_, i64>(at);
-    let time = |at: usize| row.get::<_, i64>(at).map(Timestamp::from_micros);
-    let kind = codes::kind(code(1)?).ok_or_else(|| unknown("kind", code(1).unwrap_or(0)))?;
-    let flow = codes::flow(code(3)?).ok_or_else(|| unknown("flow", code(3).unwrap_or(0)))?;
-    let state = codes::state(code(4)?).ok_or_else(|| unknown("state", code(4).unwrap_or(0)))?;
-    let owner = match row.get_ref(7)? {
-        ValueRef::Null => None,
-        owner => {
-            let text = owner.as_str().map_err(rusqlite::Error::from)?;
-            Some(text.parse::<InstanceId>().map_err(|_| unknown("owner of length", i64::try_from(text.len()).unwrap_or(0)))?)
-        }
-    };
-    let blob = row.get_ref(14)?.as_blob().map_err(rusqlite::Error::from)?.to_vec();
-    let mut read = Row::new(RowKey { kind, key: IdempotencyKey::new(row.get(2)?) }, flow, time(12)?, SealedBlob::new(blob));
-    read.state = state;
-    read.version = code(5)?.cast_unsigned();
-    read.lease_epoch = code(6)?.cast_unsigned();
-    read.owner = owner;
-    read.lease_until = time(8)?;
-    read.attempt = row.get(9)?;
-    read.delivery = row.get(10)?;
-    read.due = time(11)?;
-    read.updated = time(13)?;
-    Ok(read)
 }

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::adapters::StdRuntime;
+use crate::adapters::journal::codes;
 use crate::ids::IdempotencyKey;
 use crate::ports::{PortErrorKind, RowKind, RowState, SealedBlob};
 use crate::terms::Flow;
@@ -332,4 +333,24 @@ fn numbers_kept_in_memory_follow_every_kind_of_change() {
     assert_eq!(counted(&journal), (6, 1, Some(1)));
     drop(journal);
     assert_eq!(counted(&SqliteJournal::open(folder.path().join("journal.db")).unwrap()), (6, 1, Some(1)));
+}
+
+/// The plans of the claim's statements, as they are prepared: each walks an index in its order and sorts nothing.
+#[test]
+fn a_claim_looks_into_an_index_however_many_rows_wait() {
+    let Lab { journal, folder } = lab();
+    drop(journal);
+    let path = folder.path().join("journal.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    for (sql, index) in [
+        (store::CLAIMABLE, "USING INDEX entry_claim (kind=? AND flow=? AND route=? AND available<?)"),
+        (store::CLAIMABLE_OWN, "USING INDEX entry_owner (owner=? AND kind=? AND flow=? AND due<?)"),
+        (store::NEXT_ROUTE, "USING COVERING INDEX entry_claim (kind=? AND flow=? AND route>?)"),
+    ] {
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let count = plan.parameter_count();
+        let nothing = rusqlite::params_from_iter(vec![rusqlite::types::Null; count]);
+        let lines: Vec<String> = plan.query_map(nothing, |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+        assert!(lines.len() == 1 && lines[0].contains(index), "{lines:?}");
+    }
 }

@@ -1,9 +1,9 @@
-//! The numbers by which the file names kinds, flows and states. They never change: old files must open.
+//! The numbers by which journals name kinds, flows and states. They never change: old files and tables must open.
 
 use crate::ports::{RowKind, RowState};
 use crate::terms::Flow;
 
-pub(super) const KINDS: [RowKind; 9] = [
+pub(in crate::adapters::journal) const KINDS: [RowKind; 9] = [
     RowKind::Request,
     RowKind::ScepTransaction,
     RowKind::Notification,
@@ -15,7 +15,7 @@ pub(super) const KINDS: [RowKind; 9] = [
     RowKind::Instance,
 ];
 
-pub(super) const fn of_kind(kind: RowKind) -> i64 {
+pub(in crate::adapters::journal) const fn of_kind(kind: RowKind) -> i64 {
     match kind {
         RowKind::Request => 1,
         RowKind::ScepTransaction => 2,
@@ -29,7 +29,7 @@ pub(super) const fn of_kind(kind: RowKind) -> i64 {
     }
 }
 
-pub(super) const fn kind(code: i64) -> Option<RowKind> {
+pub(in crate::adapters::journal) const fn kind(code: i64) -> Option<RowKind> {
     Some(match code {
         1 => RowKind::Request,
         2 => RowKind::ScepTransaction,
@@ -44,7 +44,7 @@ pub(super) const fn kind(code: i64) -> Option<RowKind> {
     })
 }
 
-pub(super) const fn of_flow(flow: Flow) -> i64 {
+pub(in crate::adapters::journal) const fn of_flow(flow: Flow) -> i64 {
     match flow {
         Flow::Pkcs => 1,
         Flow::PkcsRecrypt => 2,
@@ -55,7 +55,7 @@ pub(super) const fn of_flow(flow: Flow) -> i64 {
     }
 }
 
-pub(super) const fn flow(code: i64) -> Option<Flow> {
+pub(in crate::adapters::journal) const fn flow(code: i64) -> Option<Flow> {
     Some(match code {
         1 => Flow::Pkcs,
         2 => Flow::PkcsRecrypt,
@@ -67,7 +67,7 @@ pub(super) const fn flow(code: i64) -> Option<Flow> {
     })
 }
 
-pub(super) const fn of_state(state: RowState) -> i64 {
+pub(in crate::adapters::journal) const fn of_state(state: RowState) -> i64 {
     match state {
         RowState::Received => 1,
         RowState::Planned => 2,
@@ -82,7 +82,7 @@ pub(super) const fn of_state(state: RowState) -> i64 {
     }
 }
 
-pub(super) const fn state(code: i64) -> Option<RowState> {
+pub(in crate::adapters::journal) const fn state(code: i64) -> Option<RowState> {
     Some(match code {
         1 => RowState::Received,
         2 => RowState::Planned,

@@ -1,5 +1,7 @@
 //! Checks of a journal.
 
+mod claims;
+
 use core::time::Duration;
 
 use futures_util::future::join_all;
@@ -28,6 +30,13 @@ pub async fn check_journal(journal: &dyn Journal, provider: &CryptoProvider) -> 
     report.run("a claimed row belongs to its owner until the lease ends", test.claims()).await;
     report.run("a commit by an older owner is a conflict", test.epochs()).await;
     report.run("only its owner prolongs a lease", test.renews()).await;
+    report.run("a lease that was taken over is not prolonged", test.renews_what_was_taken_over()).await;
+    report.run("each claim raises version and epoch, in what it gives and in what is stored", test.claims_raise()).await;
+    report.run("rows with a route are claimed for that route alone, rows without one for any", test.routes()).await;
+    report.run("an instance that has started anew takes its own rows, whatever their lease", test.own_rows()).await;
+    report.run("a change with a lease keeps the row from others until it ends", test.change_with_lease()).await;
+    report.run("of claims at the same time each row goes to one owner", test.claims_race()).await;
+    report.run("a claim takes no more rows than asked for", test.claims_at_most()).await;
     report.run("final rows and rows that are not due are not claimed", test.claims_what_is_due()).await;
     report.run("open rows are read oldest first, and no more than asked for", test.open_rows()).await;
     report.run("the stats count open and finished rows", test.stats()).await;
