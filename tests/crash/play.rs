@@ -115,8 +115,7 @@ pub fn play(plan: &mut Plan) -> Played {
     let scratch = scratch();
     let folder = fs::canonicalize(scratch.path()).unwrap();
     let mut random = Random::new(plan.seed ^ 0xc4a5);
-    let (world, points) =
-        World::new(plan.flow, plan.kind, plan.seed, plan.requests, random.below(2) == 0 && std::env::var_os("TMP_AGAIN").is_none());
+    let (world, points) = World::new(plan.flow, plan.kind, plan.seed, plan.requests, random.below(2) == 0);
     let socket = folder.join("judges");
     world.serve(&socket);
     let journal = plan.folder.clone().unwrap_or_else(|| folder.join("journal"));
