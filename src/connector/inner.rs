@@ -459,7 +459,7 @@ impl Inner {
         let before = self.now().saturating_sub(self.options.retention);
         let parked = self.now().saturating_sub(self.options.retention.max(KEEP_PARKED));
         for _ in 0..16 {
-            let call = async { self.journal.prune(PruneRequest::new(before, 1_000).with_parked_before(parked)).await };
+            let call = async { self.journal.prune(PruneRequest::new(before, 1_000).with_parked_before(parked).at(self.now())).await };
             match self.guarded("Journal::prune", None, self.options.journal_timeout, call).await {
                 Ok(1_000..) => {}
                 Ok(_) => return,

@@ -308,19 +308,29 @@ pub struct PruneRequest {
     pub parked_before: Timestamp,
     /// The most rows in one call.
     pub max: usize,
+    /// What time it is by the clock that `before` is of: a journal with a clock of its own then goes by the age that `before` means, so that
+    /// an instance whose clock is ahead forgets nothing too early.
+    pub now: Option<Timestamp>,
 }
 
 impl PruneRequest {
     /// A request from its parts.
     #[must_use]
     pub fn new(before: Timestamp, max: usize) -> Self {
-        Self { before, parked_before: before, max }
+        Self { before, parked_before: before, max, now: None }
     }
 
     /// Sets before when parked rows must have been changed to be forgotten.
     #[must_use]
     pub fn with_parked_before(mut self, before: Timestamp) -> Self {
         self.parked_before = before;
+        self
+    }
+
+    /// Says what time it is by the caller's clock.
+    #[must_use]
+    pub fn at(mut self, now: Timestamp) -> Self {
+        self.now = Some(now);
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use intune_connector::crypto::DigestAlgorithm;
 use intune_connector::event::EventId;
-use intune_connector::ids::Thumbprint;
+use intune_connector::ids::{IdempotencyKey, Thumbprint};
 use intune_connector::limits::Limits;
 use intune_connector::message::certificate::Certificate;
 use intune_connector::message::pfx;
@@ -196,13 +196,20 @@ fn certificates(world: &World) -> Vec<String> {
 
 /// Whether the orphan ledger has it and goes on watching: where the CA cannot be searched, or a clock that jumped has put the look off.
 ///
-/// What SCEP cannot find out for want of a search is parked, with an event; so is a request whose result the queue refused, with its certificate.
+/// What SCEP cannot find out for want of a search is parked, with an event.
 fn is_ledgered(world: &World, issued: &crate::ca::Entry) -> bool {
     let is_watched = !world.ca.is_searchable() || jumped(world) > CLOCK_DIFFERENCE;
     world.store.rows().iter().any(|row| match row.key.kind {
-        RowKind::Orphan => is_watched && Some(row.key.key) == issued.key && !row.state.is_final(),
-        RowKind::Request => Some(row.key.key) == issued.key && row.state == RowState::Parked,
+        RowKind::Orphan => {
+            let is_refused = parked(world, row.key.key);
+            (is_watched || is_refused) && Some(row.key.key) == issued.key && !row.state.is_final()
+        }
         RowKind::ScepTransaction => !world.ca.is_searchable() && issued.subject.starts_with("CN=scep") && row.state == RowState::Parked,
         _ => false,
     })
+}
+
+/// Whether the queue refused its result: for a day an operator may offer it again, then the certificate is revoked.
+fn parked(world: &World, key: IdempotencyKey) -> bool {
+    world.store.rows().iter().any(|row| row.key.kind == RowKind::Request && row.key.key == key && row.state == RowState::Parked)
 }

@@ -136,7 +136,7 @@ impl Journal for OwnJournal {
                 _ => true,
             };
             let open = key.kind == request.kind && columns.flow == request.flow && !columns.state.is_final();
-            open && can && columns.due <= now && !leased
+            open && can && (columns.due <= now || own) && !leased
         });
         let claimed = free.take(request.max).map(|(key, columns)| {
             columns.version += 1;

@@ -141,7 +141,12 @@ pub(super) async fn renew(link: &Link, request: &RenewRequest) -> Result<Vec<Row
 
 pub(super) async fn prune(link: &Link, request: &PruneRequest) -> Result<u64, Fault> {
     let max = request.max.min(MOST_PRUNED) as i64;
-    let rows = link.query(&link.statements.prune, &[&request.before.as_micros(), &max, &request.parked_before.as_micros()]).await?;
+    let rows = link
+        .query(
+            &link.statements.prune,
+            &[&request.before.as_micros(), &max, &request.parked_before.as_micros(), &request.now.map(Timestamp::as_micros)],
+        )
+        .await?;
     let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
 }

@@ -62,7 +62,7 @@ pub(super) const CLAIMABLE: &str = concat!(
 pub(super) const CLAIMABLE_OWN: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM entry INDEXED BY entry_owner WHERE open = 1 AND owner = ?4 AND kind = ?1 AND flow = ?2 AND due <= ?3 AND available > ?3
+    " FROM entry INDEXED BY entry_owner WHERE open = 1 AND owner = ?4 AND kind = ?1 AND flow = ?2 AND available > ?3
                ORDER BY due"
 );
 
