@@ -93,10 +93,15 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
             .with_detail("refused", &refused.len().to_string())
     });
     // Told before it is stored: a process that ends in between tells it again, by the same key.
-    for ready in &accepted {
-        conclude(inner, ready, None);
+    let mut own = Vec::with_capacity(accepted.len());
+    for ready in accepted {
+        // Whoever took it over while this instance stood still tells of it.
+        if ready.held.job.lease.holds(&*inner.context.runtime) || inner.renew_one(&ready.held).await != Stored::Conflict {
+            conclude(inner, &ready, None);
+            own.push(ready);
+        }
     }
-    let mut unclosed = close(inner, spec, accepted.into_iter().map(|ready| ended(ready.held, RowState::Acknowledged)).collect()).await;
+    let mut unclosed = close(inner, spec, own.into_iter().map(|ready| ended(ready.held, RowState::Acknowledged)).collect()).await;
     for (ready, reason) in refused {
         unclosed.extend(park(inner, spec, vec![ready], &format!("The queue refused the result: {reason}")).await);
     }
