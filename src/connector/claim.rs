@@ -7,6 +7,7 @@ use super::inner::{Held, InHand, Inner, Stored, Taken as Mark};
 use super::intake::{Taken, begin, hold, was_asked};
 use super::work;
 use crate::event::EventId;
+use crate::flow::seal::SealError;
 use crate::flow::{FlowSpec, Lease, Resumed};
 use crate::ids::{CaName, Route};
 use crate::ports::{ClaimRequest, Failure, JournalScope, Row, RowKind, RowState};
@@ -64,9 +65,12 @@ pub(super) async fn claim(inner: &Inner, spec: &Arc<FlowSpec>, max: usize, own: 
     for row in rows {
         let lease = if inner.journal.scope() == JournalScope::Fleet { Lease::over() } else { Lease::for_ever() };
         lease.prolong(asked, inner.options.lease);
-        let Some(content) = inner.open(&row) else {
-            inner.refuse_row(&row, flow).await;
-            continue;
+        let content = match inner.open(&row) {
+            Ok(content) => content,
+            Err(error) => {
+                inner.refuse_row(&row, flow, error).await;
+                continue;
+            }
         };
         let mark = Mark { flow, id: content.meta.id.clone(), epoch: row.lease_epoch, lease: Arc::clone(&lease) };
         match InHand::take(&inner.in_hand, row.key.key, mark) {
@@ -93,7 +97,7 @@ async fn take_up(inner: &Inner, spec: &Arc<FlowSpec>, row: Row, content: Content
         return;
     }
     let Some(item) = held.content.request() else {
-        inner.refuse_row(&held.row, spec.flow()).await;
+        inner.refuse_row(&held.row, spec.flow(), SealError::Foreign).await;
         return;
     };
     let kept = held.content.task().map(|task| crate::secret::SecretBytes::copy_from(task.secret_bytes()));

@@ -19,7 +19,7 @@ use super::intake::row_key;
 use super::schedule;
 use crate::event::EventId;
 use crate::flow::credential::{Credential, WatchedCredential};
-use crate::flow::seal::Sealer;
+use crate::flow::seal::{SealError, Sealer};
 use crate::flow::{Context, EventScope, FlowEvents, FlowSpec, Job, Lease, QueueSettings, Suspicion, Task};
 use crate::health::HealthConfig;
 use crate::ids::{CaName, IdempotencyKey, RequestId};
@@ -311,9 +311,9 @@ impl Inner {
         }
     }
 
-    /// The content of a row; `None` when its seal or its content is not as we write it.
-    pub(super) fn open(&self, row: &Row) -> Option<Content> {
-        Content::decode(self.sealer.open(row).ok()?)
+    /// The content of a row; an error when its seal or its content is not as we write it.
+    pub(super) fn open(&self, row: &Row) -> Result<Content, SealError> {
+        Content::decode(self.sealer.open(row)?).ok_or(SealError::Foreign)
     }
 
     /// Stores a request in a new state and takes over its new version.
@@ -456,6 +456,9 @@ impl Inner {
 
     /// Forgets rows past their retention, a bounded number at a time.
     pub(super) async fn prune(&self) {
+        if let Some(problem) = self.sealer.problem() {
+            self.journal_failed("sealing keys", &PortError::misconfigured(problem));
+        }
         let before = self.now().saturating_sub(self.options.retention);
         let parked = self.now().saturating_sub(self.options.retention.max(KEEP_PARKED));
         for _ in 0..16 {

@@ -90,7 +90,7 @@ impl Handle {
     /// [`RequestError::Journal`].
     pub async fn parked(&self, max: usize) -> Result<Vec<RequestRecord>, RequestError> {
         let rows = self.inner.journal.load(LoadRequest::Parked { kind: RowKind::Request, max }).await?;
-        Ok(rows.iter().filter_map(|row| Some(self.record(row, &self.inner.open(row)?))).collect())
+        Ok(rows.iter().filter_map(|row| Some(self.record(row, &self.inner.open(row).ok()?))).collect())
     }
 
     /// One request.
@@ -126,7 +126,7 @@ impl Handle {
     pub async fn orphans(&self, max: usize) -> Result<Vec<OrphanRecord>, RequestError> {
         let rows = self.inner.journal.load(LoadRequest::Open { kind: RowKind::Orphan, max }).await?;
         let record = |row: &Row| {
-            let entry = self.inner.open_orphan(row)?;
+            let entry = self.inner.open_orphan(row).ok()?;
             Some(OrphanRecord {
                 key: row.key.key,
                 meta: entry.meta,
@@ -155,7 +155,7 @@ impl Handle {
     async fn row(&self, key: IdempotencyKey) -> Result<(Row, Content), RequestError> {
         let rows = self.inner.journal.load(LoadRequest::Keys(vec![row_key(key)])).await?;
         let row = rows.into_iter().next().ok_or(RequestError::Unknown)?;
-        let content = self.inner.open(&row).ok_or(RequestError::DoesNotOpen)?;
+        let content = self.inner.open(&row).map_err(|_| RequestError::DoesNotOpen)?;
         Ok((row, content))
     }
 
