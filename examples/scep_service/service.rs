@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use intune_connector::adapters::{
-    DangerousStaticChallenge, InMemoryRegistrationAuthorities, LocalCa, NoNotification, PowerCut, SqliteJournal, SqliteJournalOptions,
-    TokioRuntime,
+    DangerousStaticChallenge, InMemoryRegistrationAuthorities, LocalCa, NoNotification, SqliteJournal, TokioRuntime,
 };
 use intune_connector::crypto::CryptoProvider;
 use intune_connector::message::name::Name;
@@ -100,6 +99,5 @@ fn journal(dir: &Path) -> Result<SqliteJournal> {
     for file in ["journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"] {
         let _ = std::fs::remove_file(dir.join(file));
     }
-    // In earnest `SqliteJournal::open`: what is answered survives a power cut as well. This CA does not survive its process.
-    Ok(SqliteJournalOptions::new(dir.join("journal.sqlite")).power_cut(PowerCut::LosesTheLast).open()?)
+    Ok(SqliteJournal::open(dir.join("journal.sqlite"))?)
 }
