@@ -212,6 +212,8 @@ pub(super) struct State {
     pub(super) members: Vec<Member>,
     /// When they were last read, by the monotonic clock.
     pub(super) looked: Option<Duration>,
+    /// When it first had a place, by the monotonic clock.
+    pub(super) joined: Option<Duration>,
     /// The skew that was told.
     pub(super) skew: Option<String>,
 }

@@ -21,6 +21,8 @@ const FLOW: Flow = Flow::Health;
 const MOST_TRIES: usize = 16;
 /// Who has ended for less than this may be back soon: what only it can do waits for it.
 const RECENTLY: Duration = Duration::from_secs(600);
+/// For so long after its start an instance does not judge what the others have.
+pub(super) const STARTING: Duration = Duration::from_secs(60);
 /// The members are read again before a request is refused, unless they were in this time.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -102,7 +104,9 @@ impl Inner {
                 None => return later,
                 Some(Err(())) => {}
                 Some(Ok(row)) => {
+                    let now = self.monotonic();
                     let mut state = self.fleet.state();
+                    state.joined.get_or_insert(now);
                     (state.place, state.refused, state.watch) = (Some(row), None, None);
                     return lease / 4;
                 }
@@ -220,22 +224,32 @@ impl Inner {
         }
     }
 
-    /// Whether another instance has what this one lacks to work on a request, or had it lately.
+    /// Whether a request is another instance's, since this one lacks what it needs and another one has that, had it lately, or may yet
+    /// come: instances that start together see each other after a moment.
     pub(super) async fn is_for_others(&self, spec: &FlowSpec, route: Option<&Route>) -> bool {
         let Some(route) = route else { return false };
         if !self.is_fleet() || routes_of(spec).contains(route) {
             return false;
         }
-        let since = self.now().saturating_sub(RECENTLY);
-        let known = || {
+        let now = self.monotonic();
+        let (looked, joined) = {
             let state = self.fleet.state();
-            state.members.iter().any(|member| member.can(spec.flow(), route) && (member.is_running || member.last_seen > since))
+            (state.looked, state.joined)
         };
-        let looked = self.fleet.state().looked;
-        if !known() && looked.is_none_or(|looked| self.monotonic().saturating_sub(looked) > FRESH) {
+        if joined.is_none_or(|joined| now.saturating_sub(joined) < STARTING) || self.has_anybody(spec.flow(), route) {
+            return true;
+        }
+        if looked.is_none_or(|looked| now.saturating_sub(looked) > FRESH) {
             self.look().await;
         }
-        known()
+        self.has_anybody(spec.flow(), route)
+    }
+
+    /// Whether an instance that runs, or did lately, can do a flow's requests with this route.
+    pub(super) fn has_anybody(&self, flow: Flow, route: &Route) -> bool {
+        let since = self.now().saturating_sub(RECENTLY);
+        let state = self.fleet.state();
+        state.members.iter().any(|member| member.can(flow, route) && (member.is_running || member.last_seen > since))
     }
 
     /// What an operator should know of the instances of the tenant.

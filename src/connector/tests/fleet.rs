@@ -189,7 +189,7 @@ fn what_no_instance_can_do_any_more_fails_after_its_deadline() {
         two.run_until(rig.sleep(7_200)).await
     }));
     let Some(Outcome::Failed(failure)) = rig.queue.result_of(Flow::Pkcs, &id("r1")) else { panic!("no failure") };
-    assert!(failure.message.contains("no running instance of the tenant has the CA `Test CA`"), "{failure:?}");
+    assert!(failure.message.contains("no running instance of the tenant that has the CA `Test CA`"), "{failure:?}");
     assert_eq!((rig.admin_count("r1"), rig.ledger.effects.lock().unwrap().len()), (1, 0));
 }
 
