@@ -27,7 +27,7 @@ const KINDS: [(&[usize], bool); 5] = [(&[0], false), (&[1], false), (&[0, 1], tr
 
 /// By these features: the greatest share against the mean of those that can do the work.
 fn unfairness(lab: &Lab, ca: Option<usize>, can: usize) -> f64 {
-    let shares = lab.shares(ca);
+    let shares = lab.shares(ca, 0);
     let all: usize = shares.values().sum();
     let most = shares.values().copied().max().unwrap_or(0);
     most as f64 * can as f64 / all as f64

@@ -321,10 +321,10 @@ impl Lab {
         wrong
     }
 
-    /// Requests by who completed them: those for a CA, or those for none.
-    pub fn shares(&self, ca: Option<usize>) -> BTreeMap<String, usize> {
+    /// Requests by who completed them, but the first ones: those for a CA, or those for none.
+    pub fn shares(&self, ca: Option<usize>, first: usize) -> BTreeMap<String, usize> {
         let mut shares = BTreeMap::new();
-        for request in self.state().requests.iter().filter(|request| request.ca == ca) {
+        for request in self.state().requests.iter().skip(first).filter(|request| request.ca == ca && request.by.is_some()) {
             *shares.entry(request.by.clone().unwrap_or_default()).or_default() += 1;
         }
         shares
