@@ -1,6 +1,6 @@
 //! What can be asked and changed while the connector runs.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,6 +64,7 @@ pub(super) struct Control {
     flows: Mutex<BTreeMap<Flow, FlowControl>>,
     generation: AtomicU64,
     number: AtomicU32,
+    look: AtomicBool,
     pub(super) waker: AtomicWaker,
 }
 
@@ -79,7 +80,13 @@ impl Control {
             };
             (control.spec.flow(), control)
         });
-        Self { flows: Mutex::new(flows.collect()), generation: AtomicU64::new(0), number: AtomicU32::new(0), waker: AtomicWaker::new() }
+        Self {
+            flows: Mutex::new(flows.collect()),
+            generation: AtomicU64::new(0),
+            number: AtomicU32::new(0),
+            look: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
     }
 
     pub(super) fn flows(&self) -> MutexGuard<'_, BTreeMap<Flow, FlowControl>> {
@@ -110,6 +117,17 @@ impl Control {
 
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// The journal has something new.
+    pub(super) fn look_again(&self) {
+        self.look.store(true, Ordering::Release);
+        self.changed();
+    }
+
+    /// Whether the journal is to be looked at before its time.
+    pub(super) fn take_look(&self) -> bool {
+        self.look.swap(false, Ordering::AcqRel)
     }
 
     fn changed(&self) {

@@ -18,6 +18,7 @@ mod intake;
 mod item;
 mod join;
 mod ledger;
+mod requests;
 mod schedule;
 mod stored;
 mod stranded;
@@ -35,6 +36,7 @@ pub(crate) use digest::idempotency_key;
 pub use fleet::{FleetRefused, Member};
 pub use guarantees::{Durability, Guarantees, Issuance};
 pub use handle::{FlowMode, FlowStatus, Handle, UnknownFlow};
+pub use requests::{OrphanRecord, RequestError, RequestRecord};
 pub use stored::LatencySamples;
 
 pub use crate::flow::ca_gate::{BreakerState, CaLimits, CaStatus};

@@ -45,9 +45,12 @@ pub(super) async fn take(inner: &Inner, spec: &Arc<FlowSpec>) -> Vec<Ready> {
     let (mut taken, deadline) = (Vec::new(), spec.settings.deadline);
     let has_anybody = |route: &Route| inner.has_anybody(flow, route);
     for row in rows.into_iter().filter(|row| row.flow == flow && is_stranded(row, &own, deadline, now, has_anybody)) {
-        let Some(content) = inner.open(&row) else {
-            inner.refuse_row(&row, flow).await;
-            continue;
+        let content = match inner.open(&row) {
+            Ok(content) => content,
+            Err(error) => {
+                inner.refuse_row(&row, flow, error).await;
+                continue;
+            }
         };
         let lease = Lease::over();
         let mark = Taken { flow, id: content.meta.id.clone(), epoch: row.lease_epoch, lease: Arc::clone(&lease) };

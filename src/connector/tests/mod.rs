@@ -2,6 +2,7 @@
 
 mod faults;
 mod fleet;
+mod poison;
 mod restart;
 mod rig;
 mod scenarios;
