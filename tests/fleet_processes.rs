@@ -32,8 +32,8 @@ const INSTANCES: usize = 10;
 const LEASE: Duration = Duration::from_millis(1_500);
 /// The CA takes so long.
 const CA_TAKES: Duration = Duration::from_millis(20);
-/// Requests that wait or are in hand while processes are killed.
-const LOAD: usize = 100;
+/// Requests that wait or are in hand while processes are killed: more than the hands of all.
+const LOAD: usize = 300;
 /// Whoever waits longer has lost something. The ledger of orphans is looked at each half minute.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// The file with the orders for one process.

@@ -48,6 +48,8 @@ impl<F: Future> Future for Halting<F> {
 struct HaltingJournal {
     journal: Arc<VolatileJournal>,
     at: RowState,
+    /// It goes on until it waits, which is for the CA.
+    late: bool,
     halt: Arc<Halt>,
 }
 
@@ -67,7 +69,7 @@ impl Journal for HaltingJournal {
         let answers = self.journal.commit(changes).await;
         if halts && !self.halt.happened.swap(true, Ordering::SeqCst) {
             self.halt.stands.store(true, Ordering::SeqCst);
-            let mut first = true;
+            let mut first = !self.late;
             futures_util::future::poll_fn(|context| {
                 context.waker().wake_by_ref();
                 if std::mem::take(&mut first) { Poll::Pending } else { Poll::Ready(()) }
@@ -90,6 +92,57 @@ impl Journal for HaltingJournal {
     }
 }
 
+/// An instance stands still at that point of a request's work, another one takes it over, the first one goes on.
+fn play(at: RowState, revokes: bool, late: bool) -> Arc<Lab> {
+    let runtime = VirtualRuntime::new(START);
+    let lab = Lab::new(START);
+    let way = Way::Here(Arc::clone(&lab), Arc::new(runtime.clone()), Duration::from_millis(1));
+    if revokes {
+        lab.push_revocation()
+    } else {
+        lab.push_pkcs(0)
+    }
+    let shared = Arc::new(VolatileJournal::shared());
+    let halt = Arc::new(Halt::default());
+    let instance = |name: &str, journal: Arc<dyn Journal>| {
+        let builder = Connector::builder(provider().clone(), journal)
+            .sealing_key(SecretBytes::copy_from(&[7; 32]))
+            .runtime(Arc::new(runtime.clone()))
+            .without_events_nobody_learns_of_failures();
+        let settings = |settings: intune_connector::connector::QueueSettings| settings.with_poll_interval(Duration::from_secs(5));
+        flows(builder, name, &way, &lab.configuration, &[0], true, settings).build().unwrap()
+    };
+    let halting = HaltingJournal { journal: Arc::clone(&shared), at, late, halt: Arc::clone(&halt) };
+    let (paused, other) = (instance("paused", Arc::new(halting)), instance("other", shared));
+    let work = Halting { work: Box::pin(paused.run_until(runtime.sleep(Duration::from_secs(600)))), halt: Arc::clone(&halt) };
+    let rest = async {
+        runtime.sleep(Duration::from_secs(1)).await;
+        let woken = async {
+            runtime.sleep(Duration::from_secs(300)).await;
+            assert!(lab.state().requests[0].by.as_deref() == Some("other"), "{at:?}");
+            halt.stands.store(false, Ordering::SeqCst);
+            halt.waker.lock().unwrap().take().unwrap().wake();
+        };
+        join(other.run_until(runtime.sleep(Duration::from_secs(900))), woken).await
+    };
+    let (summary, _) = runtime.block_on(join(work, rest)).unwrap();
+    assert!(halt.happened.load(Ordering::SeqCst), "{at:?}");
+    assert_eq!((summary.refused, lab.wrong()), (None, vec![]), "{at:?}");
+    lab
+}
+
+/// No check can stop a call that is under way.
+#[test]
+fn what_an_instance_got_that_stood_still_in_its_call_is_revoked() {
+    let lab = play(RowState::Asked, false, true);
+    let state = lab.state();
+    assert_eq!((state.requests[0].results.len(), state.issued.len()), (1, 2));
+    assert_eq!(
+        state.issued.iter().map(|entry| (entry.asked_by.as_str(), entry.revoked)).collect::<Vec<_>>(),
+        [("other", 0), ("paused", 1)]
+    );
+}
+
 #[test]
 fn an_instance_that_stood_still_beyond_its_lease_asks_no_ca_and_uploads_nothing() {
     for (at, revokes) in [
@@ -101,40 +154,7 @@ fn an_instance_that_stood_still_beyond_its_lease_asks_no_ca_and_uploads_nothing(
         (RowState::Asked, true),
         (RowState::Packed, true),
     ] {
-        let runtime = VirtualRuntime::new(START);
-        let lab = Lab::new(START);
-        let way = Way::Here(Arc::clone(&lab), Arc::new(runtime.clone()), Duration::from_millis(1));
-        if revokes {
-            lab.push_revocation()
-        } else {
-            lab.push_pkcs(0)
-        }
-        let shared = Arc::new(VolatileJournal::shared());
-        let halt = Arc::new(Halt::default());
-        let instance = |name: &str, journal: Arc<dyn Journal>| {
-            let builder = Connector::builder(provider().clone(), journal)
-                .sealing_key(SecretBytes::copy_from(&[7; 32]))
-                .runtime(Arc::new(runtime.clone()))
-                .without_events_nobody_learns_of_failures();
-            let settings = |settings: intune_connector::connector::QueueSettings| settings.with_poll_interval(Duration::from_secs(5));
-            flows(builder, name, &way, &lab.configuration, &[0], true, settings).build().unwrap()
-        };
-        let halting = HaltingJournal { journal: Arc::clone(&shared), at, halt: Arc::clone(&halt) };
-        let (paused, other) = (instance("paused", Arc::new(halting)), instance("other", shared));
-        let work = Halting { work: Box::pin(paused.run_until(runtime.sleep(Duration::from_secs(600)))), halt: Arc::clone(&halt) };
-        let rest = async {
-            runtime.sleep(Duration::from_secs(1)).await;
-            let woken = async {
-                runtime.sleep(Duration::from_secs(300)).await;
-                assert!(lab.state().requests[0].by.as_deref() == Some("other"), "{at:?}");
-                halt.stands.store(false, Ordering::SeqCst);
-                halt.waker.lock().unwrap().take().unwrap().wake();
-            };
-            join(other.run_until(runtime.sleep(Duration::from_secs(900))), woken).await
-        };
-        let (summary, _) = runtime.block_on(join(work, rest)).unwrap();
-        assert!(halt.happened.load(Ordering::SeqCst), "{at:?}");
-        assert_eq!((summary.refused, lab.wrong()), (None, vec![]), "{at:?}");
+        let lab = play(at, revokes, false);
         let state = lab.state();
         // The seventh part of the requests is delivered twice: the first one is.
         assert_eq!((state.requests[0].uploads, state.issued.len()), (2, 1), "{at:?} {revokes}");
