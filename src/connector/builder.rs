@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Connector;
 use super::engine::RunState;
+use super::fleet::Fleet;
 use super::handle::Control;
 use super::inner::{Inner, Known, Options};
 use crate::crypto::{CryptoProvider, SlotName};
@@ -305,6 +306,15 @@ impl ConnectorBuilder {
                 return Err(BuildError::new(findings));
             }
         };
+        let mut incarnation = [0; 16];
+        if let Err(error) = provider
+            .random()
+            .map_err(|error| error.to_string())
+            .and_then(|random| random.fill(&mut incarnation).map_err(|error| error.to_string()))
+        {
+            findings.push(Finding::new("provider.random", error, "use another crypto provider"));
+            return Err(BuildError::new(findings));
+        }
         let counts = Arc::new(CountingSink::new(sink));
         let built = runtime.now();
         let mut options = self.options;
@@ -323,6 +333,7 @@ impl ConnectorBuilder {
             watched: self.watched,
             counts,
             control: Control::new(self.flows),
+            fleet: Fleet::new(incarnation),
             known: Mutex::new(Known::new()),
             in_hand: Arc::default(),
             state: futures_util::lock::Mutex::new(RunState::default()),

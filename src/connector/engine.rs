@@ -14,7 +14,7 @@ use super::handle::FlowMode;
 use super::inner::{Active, Inner, Ready};
 use super::intake::{self, Taken};
 use super::schedule::{self, SUSPECT, Yield};
-use super::{claim, upload, work};
+use super::{claim, stranded, upload, work};
 use crate::flow::FlowSpec;
 use crate::flow::credential::CHECK_INTERVAL;
 use crate::health;
@@ -24,6 +24,8 @@ use crate::terms::Flow;
 
 /// How often the ledger of orphans is looked at for rows that are due.
 const SWEEP_PAUSE: Duration = Duration::from_secs(30);
+/// How often requests are looked for that no instance can do any more.
+const STRANDED_PAUSE: Duration = Duration::from_secs(60);
 /// A request that waits for longer may be given back to the journal.
 const LONG_WAIT: Duration = Duration::from_secs(60);
 
@@ -54,6 +56,11 @@ pub(super) struct RunState {
     next_health: Option<Duration>,
     sending_health: bool,
     health_round: u64,
+    /// When this instance's place is taken, or kept, next.
+    next_place: Duration,
+    attending: bool,
+    /// In which run a place was last wanted; `run_once` tries once.
+    place_round: u64,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +76,8 @@ struct FlowState {
     backlog: bool,
     next_sweep: Option<Duration>,
     sweeping: bool,
+    next_strand: Option<Duration>,
+    stranding: bool,
     poll_failures: u32,
     poll_round: u64,
     polling: bool,
@@ -118,6 +127,10 @@ enum Done {
     Worked(Flow, Option<CaName>, Arc<FlowSpec>, bool, work::Worked),
     Uploaded(Flow, usize, upload::Uploaded),
     HealthSent,
+    /// This instance's place was taken or kept, or was not; when to come back.
+    Attended(Duration),
+    /// Requests that nobody can do any more, as failures.
+    Stranded(Flow, Vec<Ready>),
     /// Pruning or leases: nothing waits for it.
     Upkeep,
 }
@@ -187,10 +200,14 @@ pub(super) async fn run(inner: &Inner, kind: Kind, stop: impl Future<Output = ()
             Wake::Again => {}
         }
     }
-    let now = inner.monotonic();
     let abandoned: usize = run.state.flows.values().map(|flow| flow.working + flow.uploading).sum();
     drop(run);
     state.begin();
+    if inner.is_fleet() && inner.may_work() {
+        inner.leave().await;
+        state.next_place = Duration::ZERO;
+    }
+    let now = inner.monotonic();
     let next_due = state.next_due(inner, now);
     let held = state.flows.values().map(FlowState::held).sum::<usize>() + abandoned;
     publish(inner, &state);
@@ -201,13 +218,13 @@ impl RunState {
     /// What an abandoned run left as being under way is not.
     fn begin(&mut self) {
         self.round += 1;
-        self.sending_health = false;
+        (self.sending_health, self.attending) = (false, false);
         for flow in self.flows.values_mut() {
             // What was abandoned in the middle is in the journal under this instance's name.
             flow.has_own &= flow.working + flow.uploading == 0 && !flow.claiming && !flow.polling;
             flow.polling = false;
             flow.claiming = false;
-            flow.sweeping = false;
+            (flow.sweeping, flow.stranding) = (false, false);
             flow.closing = false;
             flow.working = 0;
             flow.uploading = 0;
@@ -218,6 +235,10 @@ impl RunState {
     fn next_due(&self, inner: &Inner, now: Duration) -> Option<Duration> {
         let flows = inner.control.flows();
         let mut due = Vec::new();
+        if inner.is_fleet() && self.next_place > now {
+            // Without a place nothing else is done.
+            return Some(self.next_place.saturating_sub(now));
+        }
         for (flow, control) in flows.iter().filter(|(_, control)| control.mode != FlowMode::Paused) {
             let Some(state) = self.flows.get(flow) else {
                 due.push(now);
@@ -263,7 +284,12 @@ impl<'a> Run<'a> {
                 next = Some(next.map_or(due, |next: Duration| next.min(due)));
             }
         };
-        for (flow, mode, spec) in flows {
+        let may_work = self.inner.may_work();
+        self.start_attending(may_work, now);
+        if !self.state.attending {
+            look_at(self.state.next_place);
+        }
+        for (flow, mode, spec) in flows.into_iter().filter(|_| may_work) {
             let mut state = self.state.flows.remove(&flow).unwrap_or_default();
             if mode == FlowMode::Running && self.draining.is_none() {
                 self.start_claim(&spec, &mut state, now);
@@ -286,6 +312,8 @@ impl<'a> Run<'a> {
                 }
                 self.start_sweep(&spec, &mut state, now);
                 state.next_sweep.into_iter().for_each(&mut look_at);
+                self.start_stranded(&spec, &mut state, now);
+                state.next_strand.into_iter().for_each(&mut look_at);
             }
             if let Some(lease) = spec.settings.queue.capabilities().lease
                 && state.held() > 0
@@ -299,7 +327,9 @@ impl<'a> Run<'a> {
             state.results.iter().for_each(|ready| look_at(ready.held.due));
             self.state.flows.insert(flow, state);
         }
-        self.start_heartbeat(now);
+        if may_work {
+            self.start_heartbeat(now);
+        }
         self.state.next_heartbeat.into_iter().for_each(&mut look_at);
         if let Some(since) = self.draining {
             look_at(since.saturating_add(self.inner.options.drain_timeout));
@@ -449,6 +479,19 @@ impl<'a> Run<'a> {
         }));
     }
 
+    /// Looks for requests that nobody can do any more.
+    fn start_stranded(&mut self, spec: &Arc<FlowSpec>, state: &mut FlowState, now: Duration) {
+        let next = *state.next_strand.get_or_insert(now.saturating_add(STRANDED_PAUSE));
+        if !self.inner.is_fleet() || state.stranding || next > now {
+            return;
+        }
+        state.next_strand = Some(now.saturating_add(STRANDED_PAUSE));
+        state.stranding = true;
+        self.busy += 1;
+        let (inner, spec) = (self.inner, Arc::clone(spec));
+        self.running.push(Box::pin(async move { Done::Stranded(spec.flow(), stranded::take(inner, &spec).await) }));
+    }
+
     /// Gives a request that waits for long back to the journal when the hands are half full: others may be worked on meanwhile.
     fn put_back(&mut self, flow: Flow, spec: &FlowSpec, active: Active, now: Duration) {
         let state = self.state.flows.entry(flow).or_default();
@@ -477,6 +520,20 @@ impl<'a> Run<'a> {
                 Done::Upkeep
             }));
         }
+    }
+
+    /// Wants a place among the instances of the tenant, and keeps it.
+    fn start_attending(&mut self, may_work: bool, now: Duration) {
+        let once_done = self.kind == Kind::Once && self.state.place_round == self.state.round;
+        let ended = self.draining.is_some() && !may_work;
+        if !self.inner.is_fleet() || self.state.attending || self.state.next_place > now || once_done || ended {
+            return;
+        }
+        self.state.attending = true;
+        self.state.place_round = self.state.round;
+        self.busy += usize::from(self.kind == Kind::Once);
+        let inner = self.inner;
+        self.running.push(Box::pin(async move { Done::Attended(inner.attend().await) }));
     }
 
     /// Keeps what is in hand from the other instances, while it drains as well.
@@ -512,6 +569,7 @@ impl<'a> Run<'a> {
                 }
                 message.credentials.insert(credential.name, credential.not_after);
             }
+            message.findings.extend(inner.fleet_findings());
             self.busy += usize::from(self.kind == Kind::Once);
             self.running.push(Box::pin(async move {
                 health::send(context, config, message).await;
@@ -547,6 +605,9 @@ impl<'a> Run<'a> {
         }
         let Some(since) = self.draining else { return false };
         let end = since.saturating_add(self.inner.options.drain_timeout);
+        if !self.inner.may_work() {
+            return self.busy == 0 || now >= end;
+        }
         let flows = self.inner.control.flows();
         let paused = |flow: &Flow| flows.get(flow).is_some_and(|control| control.mode == FlowMode::Paused);
         let left = self.state.flows.iter().any(|(flow, state)| {
@@ -602,6 +663,12 @@ impl<'a> Run<'a> {
             Done::Swept(flow) => {
                 self.busy -= usize::from(self.kind == Kind::Once);
                 self.state.flows.entry(flow).or_default().sweeping = false;
+            }
+            Done::Stranded(flow, ready) => {
+                self.busy -= 1;
+                let state = self.state.flows.entry(flow).or_default();
+                state.stranding = false;
+                state.results.extend(ready);
             }
             Done::Polled(flow, spec, taken) => {
                 self.busy -= 1;
@@ -664,6 +731,11 @@ impl<'a> Run<'a> {
             Done::HealthSent => {
                 self.state.sending_health = false;
                 self.busy -= usize::from(self.kind == Kind::Once);
+            }
+            Done::Attended(pause) => {
+                self.busy -= usize::from(self.kind == Kind::Once);
+                self.state.attending = false;
+                self.state.next_place = now.saturating_add(pause);
             }
             Done::Upkeep => self.busy -= usize::from(self.kind == Kind::Once),
         }

@@ -9,6 +9,7 @@ use futures_util::task::AtomicWaker;
 use serde::{Deserialize, Serialize};
 
 use super::builder::{BuildError, spec_findings};
+use super::fleet::{FleetRefused, Member};
 use super::inner::Inner;
 use super::stored::LatencySamples;
 use crate::event::EventId;
@@ -231,6 +232,19 @@ impl Handle {
             (*flow, FlowStatus { mode: control.mode, held, working, results, counters: control.counters })
         });
         status.collect()
+    }
+
+    /// The instances that share the journal, this one among them, as they were when it last looked: at least once in each lease while it
+    /// runs. Those that have ended or died stay in the list until another one takes their place. Empty with a journal of one instance.
+    #[must_use]
+    pub fn fleet(&self) -> Vec<Member> {
+        self.inner.fleet.state().members.clone()
+    }
+
+    /// Why this instance may not work beside the others at present.
+    #[must_use]
+    pub fn refused(&self) -> Option<FleetRefused> {
+        self.inner.fleet.state().refused.clone()
     }
 
     /// How each CA of the flows does, by its name.

@@ -14,6 +14,7 @@ use futures_util::future::{Either, select};
 
 use super::content::Content;
 use super::engine::RunState;
+use super::fleet::Fleet;
 use super::handle::Control;
 use super::intake::row_key;
 use super::schedule;
@@ -54,6 +55,7 @@ pub(super) struct Inner {
     pub(super) watched: Vec<WatchedCredential>,
     pub(super) counts: Arc<crate::health::CountingSink>,
     pub(super) control: Control,
+    pub(super) fleet: Fleet,
     pub(super) known: Mutex<Known>,
     pub(super) in_hand: Arc<InHandKeys>,
     /// What is in hand between two runs; locked while one runs.

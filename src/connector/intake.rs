@@ -33,6 +33,8 @@ pub(super) struct Taken {
     pub(super) look: bool,
     /// Rows in hand that were claimed anew, under a new epoch.
     pub(super) anew: Vec<Row>,
+    /// What another instance of the tenant can do and this one cannot.
+    pub(super) elsewhere: Vec<Held>,
 }
 
 /// What a delivered item is to us.
@@ -133,8 +135,10 @@ async fn admit(inner: &Inner, spec: &Arc<FlowSpec>, items: Vec<QueueItem>, taken
     let (first_active, first_ready) = (taken.active.len(), taken.ready.len());
     for (item, key, in_hand, lease) in own {
         let row = rows.remove(&row_key(key));
-        sort(inner, spec, item, in_hand, lease, row, key, journal_answered, taken);
+        let for_others = inner.is_for_others(spec, super::item::route(&item).as_ref()).await;
+        sort(inner, spec, item, in_hand, lease, row, key, journal_answered, for_others, taken);
     }
+    hand_over(inner, core::mem::take(&mut taken.elsewhere)).await;
     // Rows that cannot be stored now stay as they are: the work stores them before anything else.
     let Taken { active, ready, .. } = taken;
     let active = active[first_active..].iter_mut().map(|active| &mut active.held);
@@ -163,6 +167,7 @@ fn sort(
     row: Option<Row>,
     key: IdempotencyKey,
     journal_answered: bool,
+    for_others: bool,
     taken: &mut Taken,
 ) {
     let now = inner.now();
@@ -225,12 +230,44 @@ fn sort(
     }
     row.route = super::item::route(&item);
     in_hand.under(row.lease_epoch);
-    let held = hold(inner, spec, row, content, in_hand, lease, journal_answered);
+    let mut held = hold(inner, spec, row, content, in_hand, lease, journal_answered);
+    if for_others {
+        held.content.given_back = true;
+        tell_downloaded(inner, &held);
+        taken.elsewhere.push(*held);
+        return;
+    }
     begin(inner, spec, item, held, None, taken);
 }
 
 fn ready(held: Box<Held>, outcome: Outcome, repeat: bool, since: Timestamp) -> Ready {
     Ready { held, outcome, uploads: 0, failed_calls: 0, repeat, since }
+}
+
+fn tell_downloaded(inner: &Inner, held: &Held) {
+    inner.control.count(held.job.meta.flow, |counters| counters.received += 1);
+    let device = held.job.meta.device.clone();
+    held.job.emit(&inner.context, held.events.downloaded_request, |event| match &device {
+        Some(device) => event.with_detail("device", device.as_str()),
+        None => event,
+    });
+}
+
+/// Stores requests for whoever can do them. Nothing else keeps them, so it goes on until the journal has answered.
+async fn hand_over(inner: &Inner, requests: Vec<Held>) {
+    let rows: Vec<Row> = requests
+        .iter()
+        .filter_map(|held| {
+            let row = Row { owner: None, state: RowState::Received, updated: inner.now(), ..held.row.clone() };
+            inner.seal(row, &held.content)
+        })
+        .collect();
+    let mut pause = Duration::from_secs(1);
+    // In a conflict somebody else has stored it.
+    while inner.commit(rows.clone()).await.is_none() {
+        inner.context.runtime.sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
+    }
 }
 
 /// A request in hand.
@@ -264,12 +301,7 @@ pub(super) fn hold(
 pub(super) fn begin(inner: &Inner, spec: &FlowSpec, item: QueueItem, mut held: Box<Held>, kept: Option<Resumed<'_>>, taken: &mut Taken) {
     let now = inner.now();
     if kept.is_none() {
-        inner.control.count(item.meta.flow, |counters| counters.received += 1);
-        let device = item.meta.device.clone();
-        held.job.emit(&inner.context, held.events.downloaded_request, |event| match &device {
-            Some(device) => event.with_detail("device", device.as_str()),
-            None => event,
-        });
+        tell_downloaded(inner, &held);
     }
     let end = |mut held: Box<Held>, outcome: Outcome, taken: &mut Taken| {
         held.content.end(&outcome, &inner.context.instance);

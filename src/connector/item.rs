@@ -67,6 +67,14 @@ fn value<T: Copy>(all: &[T], reader: &RecordReader, field: u8) -> Option<T> {
     all.get(usize::from(*reader.get(field)?.first()?)).copied()
 }
 
+pub(super) fn flow_number(flow: Flow) -> [u8; 1] {
+    number(&FLOWS, &flow)
+}
+
+pub(super) fn flow_of(number: &[u8]) -> Option<Flow> {
+    FLOWS.get(usize::from(*number.first()?)).copied()
+}
+
 /// Writes who a request is.
 pub(super) fn write_meta(meta: &RequestMeta) -> RecordWriter {
     let mut w = RecordWriter::with_capacity(512);

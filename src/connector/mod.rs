@@ -10,15 +10,18 @@ mod claim;
 mod content;
 mod digest;
 mod engine;
+mod fleet;
 mod guarantees;
 mod handle;
 mod inner;
 mod intake;
 mod item;
+mod join;
 mod ledger;
 mod requests;
 mod schedule;
 mod stored;
+mod stranded;
 mod upload;
 mod work;
 
@@ -30,6 +33,7 @@ use std::sync::Arc;
 pub(crate) use builder::worker_findings;
 pub use builder::{BuildError, ConnectorBuilder};
 pub(crate) use digest::idempotency_key;
+pub use fleet::{FleetRefused, Member};
 pub use guarantees::{Durability, Guarantees, Issuance};
 pub use handle::{FlowMode, FlowStatus, Handle, UnknownFlow};
 pub use requests::{OrphanRecord, RequestError, RequestRecord};
@@ -67,6 +71,8 @@ pub struct Summary {
     pub flows: BTreeMap<Flow, FlowSummary>,
     /// Requests still in hand when the drain ended; a later run of the same connector goes on with those that wait.
     pub left: usize,
+    /// The instance had no place among those of its tenant when the run ended, and did no work without one.
+    pub refused: Option<FleetRefused>,
 }
 
 /// What a single round did.
@@ -77,6 +83,8 @@ pub struct RunReport {
     pub next_due: Option<Duration>,
     /// Requests in hand.
     pub held: usize,
+    /// The instance has no place among those of its tenant, so nothing was done.
+    pub refused: Option<FleetRefused>,
 }
 
 impl Connector {
@@ -91,7 +99,7 @@ impl Connector {
     /// What waits stays in hand for the next call. Waits while another run of this connector goes on.
     pub async fn run_once(&self) -> RunReport {
         let ended = engine::run(&self.inner, engine::Kind::Once, core::future::pending()).await;
-        RunReport { next_due: ended.next_due, held: ended.held }
+        RunReport { next_due: ended.next_due, held: ended.held, refused: self.inner.fleet.state().refused.clone() }
     }
 
     /// Works until `stop` is ready, then takes no more work, finishes what it holds within the drain time-out, and says what was done.
@@ -111,7 +119,7 @@ impl Connector {
         });
         let ended = engine::run(inner, engine::Kind::Until, stop).await;
         inner.emit(EventId::ConnectorStopped, None, "run", number, |event| event.with_detail("left", &ended.held.to_string()));
-        Summary { left: ended.held, ..self.summary() }
+        Summary { left: ended.held, refused: inner.fleet.state().refused.clone(), ..self.summary() }
     }
 
     /// What was done since the connector was built.
@@ -122,7 +130,7 @@ impl Connector {
             .iter()
             .map(|(flow, control)| (*flow, FlowSummary { counters: control.counters, latency: control.latency.clone() }))
             .collect();
-        Summary { flows, left: 0 }
+        Summary { flows, ..Summary::default() }
     }
 
     /// A handle to pause, drain, reconfigure and ask, from anywhere.

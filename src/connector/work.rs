@@ -10,8 +10,9 @@ use super::inner::{Active, Held, Inner, Ready, Stored};
 use super::intake::was_asked;
 use crate::event::EventId;
 use crate::flow::{Kept, QueueSettings, Step, Suspicion, Task};
-use crate::ports::{Failure, Outcome, RowState};
+use crate::ports::{CommitAnswer, Failure, Outcome, RowState};
 use crate::retry::{ErrorClass, Retry};
+use crate::secret::SecretBytes;
 
 /// Most states that one attempt may commit: more is a loop in a flow.
 const MOST_COMMITS: u32 = 64;
@@ -64,7 +65,7 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
             active.held.content.keep(kept);
             match inner.advance_with(&mut active.held, state, suspicion).await {
                 Stored::Yes => active.uncommitted = None,
-                Stored::Conflict => return Worked::Lost,
+                Stored::Conflict => return lost(inner, settings, &active.held, if_not_taken(active.task.as_ref())).await,
                 Stored::Unknown => return journal_away(inner, settings, active),
             }
         }
@@ -150,6 +151,10 @@ fn keep(task: &dyn Task, ended: bool) -> (Kept, Option<Suspicion>) {
     catch_unwind(AssertUnwindSafe(|| (task.keep(), task.suspicion(ended)))).unwrap_or_default()
 }
 
+fn if_not_taken(task: &dyn Task) -> Option<SecretBytes> {
+    catch_unwind(AssertUnwindSafe(|| task.if_not_taken())).unwrap_or_default()
+}
+
 async fn again(inner: &Inner, mut active: Active, pause: Duration) -> Worked {
     if active.held.is_suspect {
         // The attempt ended and the process did not: it was not this request.
@@ -213,7 +218,7 @@ pub(super) async fn finish(inner: &Inner, settings: &QueueSettings, active: Acti
     loop {
         let is_suspected = suspicion.is_some();
         match inner.advance_with(&mut held, RowState::Packed, suspicion).await {
-            Stored::Conflict => return Worked::Lost,
+            Stored::Conflict => return lost(inner, settings, &held, if_not_taken(task.as_ref())).await,
             // What may exist at the CA is stored with the result or not at all; the result alone the upload stores before it sends anything.
             Stored::Unknown if is_suspected => {
                 failures += 1;
@@ -227,6 +232,27 @@ pub(super) async fn finish(inner: &Inner, settings: &QueueSettings, active: Acti
     drop(task);
     held.due = inner.monotonic();
     Worked::Done(Ready { held, outcome, uploads: 0, failed_calls: 0, repeat: false, since: inner.now() })
+}
+
+/// Somebody else has the request. A certificate that came here meanwhile goes to the ledger of orphans: unless it is the one that is
+/// delivered, nobody gets it.
+async fn lost(inner: &Inner, settings: &QueueSettings, held: &Held, record: Option<SecretBytes>) -> Worked {
+    let mut failures = 0;
+    while let Some(record) = &record {
+        let suspicion = Suspicion { record: SecretBytes::copy_from(record.secret_bytes()), most: 1, after: Duration::from_secs(1) };
+        let is_stored = match inner.orphan_row(held, suspicion).await {
+            Some(Some(row)) => inner.commit(vec![row]).await.is_some_and(|answers| matches!(answers[..], [CommitAnswer::Stored(_)])),
+            Some(None) => true,
+            None => false,
+        };
+        if is_stored {
+            break;
+        }
+        failures += 1;
+        let pause = inner.backoff(settings, failures, Retry::Later).max(Duration::from_millis(50));
+        inner.context.runtime.sleep(pause).await;
+    }
+    Worked::Lost
 }
 
 /// Lets a task report what it leaves behind at a CA when its request ends without a result of its own.

@@ -1,6 +1,7 @@
 //! Tests of the engine with a toy flow on a clock that is moved by hand.
 
 mod faults;
+mod fleet;
 mod poison;
 mod restart;
 mod rig;

@@ -16,7 +16,9 @@ use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::EventId;
 use crate::flow::{Accepted, Context, Finding, FlowEvents, FlowSpec, Job, ReplaceCa, Step, Task, Worker};
 use crate::ids::{CaName, RequestId, SerialNumber, Thumbprint};
-use crate::ports::{Failure, IntuneQueue, Journal, Outcome, Payload, PkcsRequest, PkcsResult, QueueItem, RequestMeta, RowState, Runtime};
+use crate::ports::{
+    CaCapabilities, Failure, IntuneQueue, Journal, Outcome, Payload, PkcsRequest, PkcsResult, QueueItem, RequestMeta, RowState, Runtime,
+};
 use crate::retry::{ErrorClass, Retry};
 use crate::terms::Flow;
 use crate::time::Timestamp;
@@ -58,6 +60,8 @@ pub(super) struct ToyWorker {
     /// Marks results, to tell configurations apart.
     pub(super) mark: u8,
     pub(super) slots: Vec<SlotName>,
+    /// The CAs that it has; any, when none is named.
+    pub(super) cas: Vec<CaName>,
 }
 
 #[async_trait]
@@ -74,14 +78,20 @@ impl Worker for ToyWorker {
     fn findings(&self, _: &CryptoProvider) -> Vec<Finding> {
         Vec::new()
     }
+    fn authorities(&self) -> Vec<(CaName, CaCapabilities)> {
+        self.cas.iter().map(|ca| (ca.clone(), CaCapabilities::minimal())).collect()
+    }
     fn with_authorities(&self, _: ReplaceCa<'_>) -> Arc<dyn Worker> {
         let (ledger, journal) = (Arc::clone(&self.ledger), Arc::clone(&self.journal));
-        Arc::new(Self { flow: self.flow, ledger, journal, mark: self.mark, slots: self.slots.clone() })
+        Arc::new(Self { flow: self.flow, ledger, journal, mark: self.mark, slots: self.slots.clone(), cas: self.cas.clone() })
     }
     fn accept(&self, _: &Context, item: QueueItem) -> Accepted {
         let Payload::Pkcs(request) = item.payload else {
             return Accepted::Refused(Outcome::Failed(Failure::new(ErrorClass::Request, "not a PKCS request")));
         };
+        if !self.cas.is_empty() && !self.cas.contains(&request.ca) {
+            return Accepted::Refused(Outcome::Failed(Failure::new(ErrorClass::Policy, "no such CA here")));
+        }
         match request.subject.as_str() {
             "foreign" => return Accepted::Foreign("not ours".to_owned()),
             "refuse" => return Accepted::Refused(Outcome::Failed(Failure::new(ErrorClass::Policy, "refused by policy"))),
@@ -249,7 +259,13 @@ impl Rig {
 
     pub(super) fn marked_spec(&self, settings: QueueSettings, mark: u8) -> FlowSpec {
         let (ledger, journal) = (Arc::clone(&self.ledger), Arc::clone(&self.journal));
-        FlowSpec::new(Arc::new(ToyWorker { flow: Flow::Pkcs, ledger, journal, mark, slots: Vec::new() }), settings)
+        FlowSpec::new(Arc::new(ToyWorker { flow: Flow::Pkcs, ledger, journal, mark, slots: Vec::new(), cas: Vec::new() }), settings)
+    }
+
+    pub(super) fn spec_for(&self, settings: QueueSettings, cas: &[&str]) -> FlowSpec {
+        let (ledger, journal) = (Arc::clone(&self.ledger), Arc::clone(&self.journal));
+        let cas = cas.iter().map(|ca| ca.parse().unwrap()).collect();
+        FlowSpec::new(Arc::new(ToyWorker { flow: Flow::Pkcs, ledger, journal, mark: 1, slots: Vec::new(), cas }), settings)
     }
 
     pub(super) fn builder(&self) -> ConnectorBuilder {

@@ -400,7 +400,7 @@ fn every_mistake_of_a_configuration_is_named_at_once() {
     );
     let worker = |flow, slots| {
         let (ledger, journal) = (Arc::clone(&rig.ledger), Arc::clone(&rig.journal));
-        Arc::new(ToyWorker { flow, ledger, journal, mark: 0, slots })
+        Arc::new(ToyWorker { flow, ledger, journal, mark: 0, slots, cas: Vec::new() })
     };
     let wrong: QueueSettings = rig.settings().with_batch(0).with_max_attempts(0);
     let provider = CryptoProvider::empty("partial").with_random(Arc::new(NoRandom));
