@@ -39,6 +39,7 @@ pub(super) struct Options {
     pub(super) upload_patience: Duration,
     pub(super) journal_timeout: Duration,
     pub(super) lease: Duration,
+    pub(super) hold: schedule::HoldLimits,
 }
 
 #[derive(Debug)]
@@ -461,6 +462,15 @@ impl Inner {
                 Ok(_) => return,
                 Err(error) => return self.journal_failed("Journal::prune", &error),
             }
+        }
+    }
+
+    /// Asks the journal for its sizes. After an error, which is reported, the last answer stands.
+    pub(super) async fn look_at_journal(&self) {
+        let call = async { self.journal.stats().await };
+        match self.guarded("Journal::stats", None, self.options.journal_timeout, call).await {
+            Ok(stats) => self.control.set_journal((stats, self.now())),
+            Err(error) => self.journal_failed("Journal::stats", &error),
         }
     }
 

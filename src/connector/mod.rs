@@ -30,7 +30,8 @@ pub(crate) use builder::worker_findings;
 pub use builder::{BuildError, ConnectorBuilder};
 pub(crate) use digest::idempotency_key;
 pub use guarantees::{Durability, Guarantees, Issuance};
-pub use handle::{FlowMode, FlowStatus, Handle, UnknownFlow};
+pub use handle::{FlowMode, FlowStatus, Handle, JournalStatus, UnknownFlow};
+pub use schedule::HeldBack;
 pub use stored::LatencySamples;
 
 pub use crate::flow::ca_gate::{BreakerState, CaLimits, CaStatus};
