@@ -111,7 +111,8 @@ fn flow(
     let issuance = IssuancePolicy::deny_all().allow_extended_key_usage(oids::CLIENT_AUTH.parse()?);
     let recipients = RecipientPolicy::new().pin_certificate(device);
     let config = PkcsConfig::new(Arc::clone(queue) as _, CA.parse()?, ca, issuance, recipients);
-    Ok(config.with_settings(settings).into())
+    let key = if arguments.work == Work::PkcsP256 { KeyAlgorithm::EcP256 } else { KeyAlgorithm::Rsa2048 };
+    Ok(config.with_settings(settings).with_key_pool(key, arguments.key_pool).into())
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {

@@ -263,6 +263,14 @@ fn publish(inner: &Inner, state: &RunState) {
     }
 }
 
+impl Drop for Run<'_> {
+    /// Also when the run is abandoned.
+    fn drop(&mut self) {
+        let specs: Vec<Arc<FlowSpec>> = self.inner.control.flows().values().map(|control| Arc::clone(&control.spec)).collect();
+        specs.iter().for_each(|spec| spec.worker.set_idle(&self.inner.context, false));
+    }
+}
+
 impl<'a> Run<'a> {
     fn publish(&self) {
         publish(self.inner, self.state);
@@ -296,6 +304,7 @@ impl<'a> Run<'a> {
                 self.start_closing(flow, &spec, &mut state, now);
                 state.unclosed.iter().for_each(|unclosed| look_at(unclosed.due));
             }
+            spec.worker.set_idle(&self.inner.context, self.draining.is_none() && state.active.is_empty() && state.working == 0);
             self.hold_back(flow, &mut state);
             if mode == FlowMode::Running && self.draining.is_none() && state.has_own {
                 self.start_poll(&spec, &mut state, now);
