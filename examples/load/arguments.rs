@@ -21,6 +21,7 @@ how
   --journal memory | sqlite PATH | postgres URL     Default memory. PATH.key, or --sealing-key, has the sealing key; it is made when absent
   --sealing-key FILE    required with postgres
   --processes N         starts itself N times over one PostgreSQL journal; each process is fed its own share of the requests
+  --after S             the first request comes after so many seconds: time to make ready keys. Default 0
   --rate R              so many requests a second, instead of all at once
   --in-flight N         requests that are worked on at a time, for each process. Default 64
   --batch N             requests in a download, and results in an upload. Default 100
@@ -58,6 +59,7 @@ pub struct Arguments {
     pub idle: Option<Duration>,
     pub soak: Option<Duration>,
     pub processes: usize,
+    pub after: Duration,
     pub rate: Option<u32>,
     pub in_flight: usize,
     pub batch: usize,
@@ -89,6 +91,7 @@ pub fn parse(arguments: &[String]) -> Result<Command, String> {
         idle: None,
         soak: None,
         processes: 1,
+        after: Duration::ZERO,
         rate: None,
         in_flight: 64,
         batch: 100,
@@ -121,6 +124,7 @@ pub fn parse(arguments: &[String]) -> Result<Command, String> {
             }
             "--sealing-key" => read.sealing_key = Some(value()?.into()),
             "--processes" => read.processes = number(name, value()?)?,
+            "--after" => read.after = Duration::from_secs(number(name, value()?)?),
             "--rate" => read.rate = Some(number(name, value()?)?),
             "--in-flight" => read.in_flight = number(name, value()?)?,
             "--batch" => read.batch = number(name, value()?)?,

@@ -126,7 +126,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let prefix = format!("{born}-{}", arguments.child.unwrap_or(0));
     let share = arguments.requests / arguments.processes as u64;
     let requests = if arguments.idle.is_some() { 0 } else { share };
-    let queue = Arc::new(LoadQueue::new(arguments.work, arguments.batch, arguments.rate, requests, prefix, device.clone(), faults(2)));
+    let queue = Arc::new(LoadQueue::new(arguments, requests, prefix, device.clone(), faults(2)));
     let ca = Arc::new(LoadCa::new(provider.clone(), arguments.ca_time, Arc::clone(&runtime) as _, faults(3))?);
     let sink = Arc::new(Counts::default());
     let mut builder = Connector::builder(provider.clone(), Arc::clone(&journal) as _)

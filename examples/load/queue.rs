@@ -13,7 +13,7 @@ use intune_connector::ports::{
 use intune_connector::terms::{Flow, KeyAlgorithm, oids};
 use rustls_pki_types::CertificateDer;
 
-use crate::arguments::Work;
+use crate::arguments::{Arguments, Work};
 use crate::faults::{Faults, lost};
 
 /// Makes the requests of one process.
@@ -23,6 +23,8 @@ pub struct LoadQueue {
     batch: usize,
     rate: Option<u32>,
     requests: u64,
+    /// No request comes before.
+    opens: Instant,
     /// Before the numbers in ids: other runs over the same journal have others.
     prefix: String,
     recipient: CertificateDer<'static>,
@@ -58,16 +60,10 @@ pub struct Account {
 }
 
 impl LoadQueue {
-    pub fn new(
-        work: Work,
-        batch: usize,
-        rate: Option<u32>,
-        requests: u64,
-        prefix: String,
-        recipient: CertificateDer<'static>,
-        faults: Arc<Faults>,
-    ) -> Self {
-        Self { work, batch, rate, requests, prefix, recipient, faults, state: Mutex::default() }
+    pub fn new(arguments: &Arguments, requests: u64, prefix: String, recipient: CertificateDer<'static>, faults: Arc<Faults>) -> Self {
+        let Arguments { work, batch, rate, .. } = *arguments;
+        let opens = Instant::now() + arguments.after;
+        Self { work, batch, rate, requests, opens, prefix, recipient, faults, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -127,6 +123,9 @@ impl IntuneQueue for LoadQueue {
     }
 
     async fn receive(&self, request: ReceiveRequest) -> Result<Batch, PortError> {
+        if Instant::now() < self.opens {
+            return Ok(Batch::default());
+        }
         let is_lost = self.faults.before("receive")?;
         let numbers = {
             let mut state = self.lock();
