@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot run shall fail")]
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ fn main() {
 }
 
 fn unique() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Others than in the last run: a database may still have its rows.
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(Timestamp::system_now().as_micros().unsigned_abs() << 8));
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -69,6 +71,15 @@ mod changes_in_one_commit {
     fn sqlite(bencher: Bencher, size: usize) {
         let folder = tempfile::tempdir().unwrap();
         commits(bencher, &SqliteJournal::open(folder.path().join("journal.db")).unwrap(), size);
+    }
+
+    /// In the database of `INTUNE_CONNECTOR_BENCH_POSTGRES`, a connection string; its schema `bench_journal` is left behind.
+    #[cfg(feature = "postgres")]
+    #[divan::bench(args = BATCHES)]
+    fn postgres(bencher: Bencher, size: usize) {
+        let Ok(url) = std::env::var("INTUNE_CONNECTOR_BENCH_POSTGRES") else { return };
+        let options = intune_connector::adapters::PostgresJournalOptions::new(url.as_str()).schema("bench_journal");
+        commits(bencher, &options.open().unwrap(), size);
     }
 
     /// Plain inserts in one transaction, with the same durability, by SQLite on this thread: no compare-and-set, one index.

@@ -304,7 +304,9 @@ impl<'a> Run<'a> {
                 self.start_closing(flow, &spec, &mut state, now);
                 state.unclosed.iter().for_each(|unclosed| look_at(unclosed.due));
             }
-            spec.worker.set_idle(&self.inner.context, self.draining.is_none() && state.active.is_empty() && state.working == 0);
+            // What waits for a CA keeps no CPU thread busy.
+            let is_idle = self.draining.is_none() && state.working == 0 && state.active.iter().all(|active| active.held.due > now);
+            spec.worker.set_idle(&self.inner.context, is_idle);
             self.hold_back(flow, &mut state);
             if mode == FlowMode::Running && self.draining.is_none() && state.has_own {
                 self.start_poll(&spec, &mut state, now);

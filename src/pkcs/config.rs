@@ -130,7 +130,7 @@ impl PkcsConfig {
         self
     }
 
-    /// Keeps so many key pairs of an algorithm ready, made while the flow has nothing to do, so that a burst of requests does not wait for
+    /// Keeps so many key pairs of an algorithm ready, made while `run_until` goes on and the flow has nothing to do, so that a burst of requests does not wait for
     /// them: an RSA key takes a processor from tens of milliseconds to seconds. Off by default; at most 10,000 keys, of about 1 KiB each.
     /// Call it once for each algorithm. Ready keys lie in memory that is wiped, are never stored before a request has them, are given out
     /// once, and end with this configuration. A stop waits for the key that is being made, as for other CPU work.
