@@ -5,10 +5,13 @@ use std::sync::Arc;
 use super::content::Content;
 use super::inner::{Held, InHand, Inner, Stored, Taken as Mark};
 use super::intake::{Taken, begin, hold, was_asked};
+use super::work;
 use crate::event::EventId;
+use crate::flow::seal::SealError;
 use crate::flow::{FlowSpec, Lease, Resumed};
 use crate::ids::{CaName, Route};
-use crate::ports::{ClaimRequest, JournalScope, Row, RowKind, RowState};
+use crate::ports::{ClaimRequest, Failure, JournalScope, Row, RowKind, RowState};
+use crate::retry::ErrorClass;
 
 /// A request that was worked on when the process ended, so many times in a row, is what ended it.
 pub(super) const MOST_CRASHES: u32 = 5;
@@ -62,9 +65,12 @@ pub(super) async fn claim(inner: &Inner, spec: &Arc<FlowSpec>, max: usize, own: 
     for row in rows {
         let lease = if inner.journal.scope() == JournalScope::Fleet { Lease::over() } else { Lease::for_ever() };
         lease.prolong(asked, inner.options.lease);
-        let Some(content) = inner.open(&row) else {
-            inner.refuse_row(&row, flow).await;
-            continue;
+        let content = match inner.open(&row) {
+            Ok(content) => content,
+            Err(error) => {
+                inner.refuse_row(&row, flow, error).await;
+                continue;
+            }
         };
         let mark = Mark { flow, id: content.meta.id.clone(), epoch: row.lease_epoch, lease: Arc::clone(&lease) };
         match InHand::take(&inner.in_hand, row.key.key, mark) {
@@ -91,19 +97,30 @@ async fn take_up(inner: &Inner, spec: &Arc<FlowSpec>, row: Row, content: Content
         return;
     }
     let Some(item) = held.content.request() else {
-        inner.refuse_row(&held.row, spec.flow()).await;
+        inner.refuse_row(&held.row, spec.flow(), SealError::Foreign).await;
         return;
     };
     let kept = held.content.task().map(|task| crate::secret::SecretBytes::copy_from(task.secret_bytes()));
     let none = crate::secret::SecretBytes::new(Vec::new());
-    let resumed = Resumed { task: kept.as_ref().unwrap_or(&none) };
+    let resumed = Resumed { task: kept.as_ref().unwrap_or(&none), key: held.row.key.key, find_first: held.job.find_first };
+    let given_up = held.content.given_up.clone();
     begin(inner, spec, item, held, Some(resumed), taken);
+    // An operator wants no more of it; what it leaves at a CA goes to the ledger.
+    if let Some(why) = given_up
+        && let Some(active) = taken.active.pop()
+    {
+        let failure = Failure::new(ErrorClass::Internal, why);
+        if let work::Worked::Done(ready) = work::finish(inner, &spec.settings, active, Err(failure)).await {
+            taken.ready.push(ready);
+        }
+    }
 }
 
 /// Leaves a request for an operator: it ends the process each time.
 async fn park(inner: &Inner, mut held: Box<Held>) {
     let why = format!("The connector ended {MOST_CRASHES} times in a row while it worked on this request.");
     held.content.problem = Some(why.clone());
+    held.content.find_first |= was_asked(held.row.state);
     if inner.advance(&mut held, RowState::Parked).await != Stored::Yes {
         return;
     }

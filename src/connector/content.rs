@@ -22,6 +22,8 @@ mod field {
     pub(super) const FIND_FIRST: u8 = 10;
     pub(super) const GIVEN_BACK: u8 = 11;
     pub(super) const TELLER: u8 = 12;
+    pub(super) const GIVEN_UP: u8 = 13;
+    pub(super) const IF_NOT_TAKEN: u8 = 14;
 }
 
 /// The content of the row of a request.
@@ -45,6 +47,10 @@ pub(super) struct Content {
     pub(super) ca_side_id: Option<String>,
     /// The instance that made the result: the request's last events are told in its name, whoever uploads, so that they are known as repeats.
     pub(super) teller: Option<InstanceId>,
+    /// What goes to the ledger of orphans if the queue does not take the result.
+    pub(super) if_not_taken: Option<SecretBytes>,
+    /// An operator wants no more of it, for this reason.
+    pub(super) given_up: Option<String>,
     /// Why it was left for an operator.
     pub(super) problem: Option<String>,
 }
@@ -68,6 +74,8 @@ impl Content {
             certificate: None,
             ca_side_id: None,
             teller: None,
+            if_not_taken: None,
+            given_up: None,
             problem: None,
         }
     }
@@ -110,7 +118,11 @@ impl Content {
     }
 
     pub(super) fn encode(&self) -> RecordWriter {
-        let parts = [self.payload.as_ref(), self.task.as_ref()].into_iter().flatten().map(SecretBytes::len).sum::<usize>();
+        let parts = [self.payload.as_ref(), self.task.as_ref(), self.if_not_taken.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(SecretBytes::len)
+            .sum::<usize>();
         let open = [&self.outcome, &self.certificate].into_iter().flatten().map(Vec::len).sum::<usize>();
         let mut w = RecordWriter::with_capacity(parts + open + 2_048);
         w.field(field::META, item::write_meta(&self.meta).bytes())
@@ -122,6 +134,8 @@ impl Content {
             .optional(field::CA_SIDE_ID, self.ca_side_id.as_deref().map(str::as_bytes))
             .optional(field::CA, self.ca.as_ref().map(|ca| ca.as_str().as_bytes()))
             .optional(field::TELLER, self.teller.as_ref().map(|teller| teller.as_str().as_bytes()))
+            .optional(field::IF_NOT_TAKEN, self.if_not_taken.as_ref().map(SecretBytes::secret_bytes))
+            .optional(field::GIVEN_UP, self.given_up.as_deref().map(str::as_bytes))
             .optional(field::PROBLEM, self.problem.as_deref().map(str::as_bytes))
             .optional(field::FIND_FIRST, self.find_first.then_some(&[1][..]))
             .optional(field::GIVEN_BACK, self.given_back.then_some(&[1][..]));
@@ -143,6 +157,8 @@ impl Content {
             certificate: r.get(field::CERTIFICATE).map(<[u8]>::to_vec),
             ca_side_id: r.text(field::CA_SIDE_ID).map(str::to_owned),
             teller: r.text(field::TELLER).and_then(|name| name.parse().ok()),
+            if_not_taken: r.get(field::IF_NOT_TAKEN).map(SecretBytes::copy_from),
+            given_up: r.text(field::GIVEN_UP).map(str::to_owned),
             problem: r.text(field::PROBLEM).map(str::to_owned),
         })
     }

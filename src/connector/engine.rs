@@ -282,6 +282,9 @@ impl<'a> Run<'a> {
             let flows = self.inner.control.flows();
             flows.iter().map(|(flow, control)| (*flow, control.mode, Arc::clone(&control.spec))).collect()
         };
+        if self.inner.control.take_look() {
+            self.state.flows.values_mut().for_each(|state| state.next_claim = now);
+        }
         let mut next = None;
         let mut look_at = |due: Duration| {
             if due > now {

@@ -1,6 +1,6 @@
 //! What can be asked and changed while the connector runs.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,6 +82,7 @@ pub(super) struct Control {
     completions: Mutex<Completions>,
     generation: AtomicU64,
     number: AtomicU32,
+    look: AtomicBool,
     pub(super) waker: AtomicWaker,
 }
 
@@ -104,6 +105,7 @@ impl Control {
             completions: Mutex::default(),
             generation: AtomicU64::new(0),
             number: AtomicU32::new(0),
+            look: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -150,6 +152,17 @@ impl Control {
 
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// The journal has something new.
+    pub(super) fn look_again(&self) {
+        self.look.store(true, Ordering::Release);
+        self.changed();
+    }
+
+    /// Whether the journal is to be looked at before its time.
+    pub(super) fn take_look(&self) -> bool {
+        self.look.swap(false, Ordering::AcqRel)
     }
 
     fn changed(&self) {

@@ -19,7 +19,7 @@ use super::intake::row_key;
 use super::schedule;
 use crate::event::EventId;
 use crate::flow::credential::{Credential, WatchedCredential};
-use crate::flow::seal::Sealer;
+use crate::flow::seal::{SealError, Sealer};
 use crate::flow::{Context, EventScope, FlowEvents, FlowSpec, Job, Lease, QueueSettings, Suspicion, Task};
 use crate::health::HealthConfig;
 use crate::ids::{CaName, IdempotencyKey, RequestId};
@@ -29,6 +29,9 @@ use crate::ports::{
 use crate::retry::Retry;
 use crate::terms::Flow;
 use crate::time::Timestamp;
+
+/// How long parked requests are kept for an operator.
+const KEEP_PARKED: Duration = Duration::from_secs(90 * 86_400);
 
 /// What the user set beside the flows.
 #[derive(Debug, Clone)]
@@ -329,9 +332,9 @@ impl Inner {
         }
     }
 
-    /// The content of a row; `None` when its seal or its content is not as we write it.
-    pub(super) fn open(&self, row: &Row) -> Option<Content> {
-        Content::decode(self.sealer.open(row).ok()?)
+    /// The content of a row; an error when its seal or its content is not as we write it.
+    pub(super) fn open(&self, row: &Row) -> Result<Content, SealError> {
+        Content::decode(self.sealer.open(row)?).ok_or(SealError::Foreign)
     }
 
     /// Stores a request in a new state and takes over its new version.
@@ -474,9 +477,13 @@ impl Inner {
 
     /// Forgets rows past their retention, a bounded number at a time.
     pub(super) async fn prune(&self) {
+        if let Some(problem) = self.sealer.problem() {
+            self.journal_failed("sealing keys", &PortError::misconfigured(problem));
+        }
         let before = self.now().saturating_sub(self.options.retention);
+        let parked = self.now().saturating_sub(self.options.retention.max(KEEP_PARKED));
         for _ in 0..16 {
-            let call = async { self.journal.prune(PruneRequest::new(before, 1_000)).await };
+            let call = async { self.journal.prune(PruneRequest::new(before, 1_000).with_parked_before(parked).at(self.now())).await };
             match self.guarded("Journal::prune", None, self.options.journal_timeout, call).await {
                 Ok(1_000..) => {}
                 Ok(_) => return,

@@ -9,6 +9,7 @@ use super::content::Content;
 use super::digest::idempotency_key;
 use super::inner::{Active, Held, InHand, Inner, Ready, Taken as InHandMark};
 use crate::event::EventId;
+use crate::flow::seal::SealError;
 use crate::flow::{Accepted, FlowSpec, Job, Lease, Resumed};
 use crate::ids::IdempotencyKey;
 use crate::ports::{
@@ -44,6 +45,9 @@ pub(super) enum Standing {
     /// Finished: answered again, not worked on again.
     Repeat,
 }
+
+/// So long a row whose key is not known is left alone when its request is delivered again: an instance that has the key may be at work.
+const KEY_MAY_COME: Duration = Duration::from_secs(86_400);
 
 /// Pure: where an item stands by its row.
 pub(super) fn standing(state: Option<RowState>) -> Standing {
@@ -164,9 +168,17 @@ fn sort(
     let mut standing = standing(row.as_ref().map(|row| row.state));
     let mut content = Content::new(&item);
     let kept = row.as_ref().map(|row| inner.open(row));
-    let is_sound = kept.as_ref().is_none_or(Option::is_some);
-    let kept = kept.flatten();
     let mut row = row.unwrap_or_else(|| Row::new(row_key(key), item.meta.flow, now, SealedBlob::new(Vec::new())));
+    let is_sound = !matches!(kept, Some(Err(_)));
+    let error = kept.as_ref().and_then(|kept| kept.as_ref().err()).copied();
+    let kept = kept.and_then(Result::ok);
+    if let Some(error) = error
+        && (error != SealError::Foreign)
+        && now.since(row.updated) < KEY_MAY_COME
+    {
+        note(inner, spec, EventId::JournalRowRefused, key, &item.meta, &format!("It is left alone for now: {error}."));
+        return;
+    }
     if !is_sound {
         // Nothing in it counts, so the CA may have been asked.
         note(

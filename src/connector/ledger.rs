@@ -7,6 +7,7 @@ use super::intake::row_key;
 use super::item;
 use crate::event::EventId;
 use crate::flow::record::{RecordReader, RecordWriter};
+use crate::flow::seal::SealError;
 use crate::flow::{EventScope, FlowSpec, Suspicion, Swept};
 use crate::ids::{CaName, IdempotencyKey};
 use crate::ports::{ClaimRequest, RequestMeta, Row, RowKey, RowKind, RowState, SealedBlob};
@@ -20,6 +21,9 @@ const BATCH: usize = 16;
 const PAUSE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(86_400));
 /// How long a CA that can be searched is watched for what may still show up. Longer than any CA keeps a request in hand.
 const WATCH: Duration = Duration::from_secs(7 * 86_400);
+
+/// For so long a result that the queue refused may be offered again; then its certificate is revoked.
+pub(super) const REDRIVE: Duration = Duration::from_secs(86_400);
 
 /// The numbers of the fields never change: old rows must be read.
 mod field {
@@ -100,8 +104,8 @@ fn orphan_key(key: IdempotencyKey) -> RowKey {
 }
 
 impl Inner {
-    pub(super) fn open_orphan(&self, row: &Row) -> Option<Entry> {
-        Entry::decode(self.sealer.open(row).ok()?)
+    pub(super) fn open_orphan(&self, row: &Row) -> Result<Entry, SealError> {
+        Entry::decode(self.sealer.open(row)?).ok_or(SealError::Foreign)
     }
 
     fn seal_orphan(&self, mut row: Row, entry: &Entry) -> Option<Row> {
@@ -114,8 +118,8 @@ impl Inner {
         let key = orphan_key(held.row.key.key);
         let known = self.load(vec![key]).await?.into_iter().next();
         let now = self.now();
-        let record = SecretBytes::copy_from(suspicion.record.bytes());
-        let (mut row, entry) = match known.and_then(|row| Some((self.open_orphan(&row)?, row))) {
+        let record = suspicion.record;
+        let (mut row, entry) = match known.and_then(|row| Some((self.open_orphan(&row).ok()?, row))) {
             Some((entry, row)) if entry.most >= suspicion.most && !row.state.is_final() => return Some(None),
             Some((entry, row)) => (row, Entry { record, most: entry.most.max(suspicion.most), settled: false, note: None, ..entry }),
             None => {
@@ -150,8 +154,9 @@ impl Inner {
 
     async fn sweep_row(&self, spec: &FlowSpec, mut row: Row) {
         let now = self.now();
-        let Some(mut entry) = self.open_orphan(&row) else {
-            return self.refuse_row(&row, spec.flow()).await;
+        let mut entry = match self.open_orphan(&row) {
+            Ok(entry) => entry,
+            Err(error) => return self.refuse_row(&row, spec.flow(), error).await,
         };
         if !entry.settled {
             let Some(rows) = self.load(vec![row_key(row.key.key)]).await else { return };
@@ -161,16 +166,21 @@ impl Inner {
                     return self.put_off(row, &entry, now.saturating_add(PAUSE.0)).await;
                 }
                 // Parked before there was a result: it may be taken up again.
-                Some((request, Some(content))) if request.state == RowState::Parked && content.outcome().is_none() => {
+                Some((request, Ok(content))) if request.state == RowState::Parked && content.outcome().is_none() => {
                     return self.put_off(row, &entry, now.saturating_add(PAUSE.1)).await;
                 }
-                Some((_, Some(content))) => {
-                    let has_failed = content.outcome().is_none_or(|outcome| outcome.failure().is_some());
+                // The queue refused its result; an operator may still offer it again.
+                Some((request, Ok(_))) if request.state == RowState::Parked && now.since(request.updated) < REDRIVE => {
+                    return self.put_off(row, &entry, request.updated.saturating_add(REDRIVE)).await;
+                }
+                Some((request, Ok(content))) => {
+                    let is_taken = matches!(request.state, RowState::Acknowledged | RowState::Packed | RowState::Uploading);
+                    let has_failed = !is_taken || content.outcome().is_none_or(|outcome| outcome.failure().is_some());
                     entry.delivered = content.certificate.filter(|_| !has_failed);
                     entry.settled = true;
                 }
                 // Nothing is revoked without knowing what was delivered.
-                Some((_, None)) | None => {
+                Some((_, Err(_))) | None => {
                     entry.note = Some("the row of its request is gone or does not open; look at the CA by hand".to_owned());
                     return self.put_off(row, &entry, now.saturating_add(PAUSE.1)).await;
                 }
@@ -223,17 +233,34 @@ impl Inner {
         });
     }
 
-    /// A row whose seal does not hold is never served: it is put aside, and told of once a day.
-    pub(super) async fn refuse_row(&self, row: &Row, flow: Flow) {
+    /// Whether the certificate of a request was revoked, or will be in a moment, since the queue refused the result.
+    pub(super) async fn is_revoked_as_orphan(&self, key: IdempotencyKey) -> Option<bool> {
+        let rows = self.load(vec![orphan_key(key)]).await?;
+        Some(rows.first().is_some_and(|row| {
+            row.state.is_final() || self.open_orphan(row).map_or(true, |entry| entry.settled || !entry.revoked.is_empty())
+        }))
+    }
+
+    /// An entry as it is when an operator has settled it; `None` when it does not open.
+    pub(super) fn closed_orphan(&self, mut row: Row) -> Option<Row> {
+        let entry = self.open_orphan(&row).ok()?;
+        (row.state, row.owner, row.updated) = (RowState::Acknowledged, None, self.now());
+        self.seal_orphan(row, &entry)
+    }
+
+    /// A row whose seal does not hold is never used: it is put aside, and told of.
+    pub(super) async fn refuse_row(&self, row: &Row, flow: Flow, error: SealError) {
         let number = self.control.next_number();
         self.emit(EventId::JournalRowRefused, Some(flow), "row", number, |event| {
-            event.with_detail("row", &row.key.key.as_hex()).with_message(
-                "A row of the journal does not open: it was sealed with a key that is not given, or changed. It is left as it is. A request that the queue \
-                 delivers again is worked on anew.",
-            )
+            event.with_detail("row", &row.key.key.as_hex()).with_message(&format!("It is left as it is for now: {error}."))
         });
+        let pause = match error {
+            SealError::Foreign => PAUSE.1,
+            // The key may be on its way: it was rotated, or the key store was away.
+            _ => PAUSE.0,
+        };
         let mut aside = row.clone();
-        (aside.owner, aside.due) = (None, self.now().saturating_add(PAUSE.1));
+        (aside.owner, aside.due) = (None, self.now().saturating_add(pause));
         let _ = self.commit(vec![aside]).await;
     }
 }

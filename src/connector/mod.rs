@@ -16,6 +16,7 @@ mod inner;
 mod intake;
 mod item;
 mod ledger;
+mod requests;
 mod schedule;
 mod stored;
 mod upload;
@@ -31,6 +32,7 @@ pub use builder::{BuildError, ConnectorBuilder};
 pub(crate) use digest::idempotency_key;
 pub use guarantees::{Durability, Guarantees, Issuance};
 pub use handle::{FlowMode, FlowStatus, Handle, JournalStatus, UnknownFlow};
+pub use requests::{OrphanRecord, RequestError, RequestRecord};
 pub use schedule::HeldBack;
 pub use stored::LatencySamples;
 

@@ -4,10 +4,12 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::inner::{Held, Inner, Ready, Stored};
+use super::ledger::REDRIVE;
 use super::work::describe_outcome;
-use crate::flow::FlowSpec;
+use crate::flow::{FlowSpec, Suspicion};
 use crate::ports::{CommitAnswer, CompleteAnswer, CompleteRequest, ResultItem, RowState};
 use crate::retry::{ErrorClass, Retry};
+use crate::secret::SecretBytes;
 
 /// What an upload leaves.
 #[derive(Debug)]
@@ -91,10 +93,15 @@ pub(super) async fn upload(inner: &Inner, spec: &Arc<FlowSpec>, batch: Vec<Ready
             .with_detail("refused", &refused.len().to_string())
     });
     // Told before it is stored: a process that ends in between tells it again, by the same key.
-    for ready in &accepted {
-        conclude(inner, ready, None);
+    let mut own = Vec::with_capacity(accepted.len());
+    for ready in accepted {
+        // Whoever took it over while this instance stood still tells of it.
+        if ready.held.job.lease.holds(&*inner.context.runtime) || inner.renew_one(&ready.held).await != Stored::Conflict {
+            conclude(inner, &ready, None);
+            own.push(ready);
+        }
     }
-    let mut unclosed = close(inner, spec, accepted.into_iter().map(|ready| ended(ready.held, RowState::Acknowledged)).collect()).await;
+    let mut unclosed = close(inner, spec, own.into_iter().map(|ready| ended(ready.held, RowState::Acknowledged)).collect()).await;
     for (ready, reason) in refused {
         unclosed.extend(park(inner, spec, vec![ready], &format!("The queue refused the result: {reason}")).await);
     }
@@ -173,8 +180,21 @@ fn ended(held: Box<Held>, state: RowState) -> Unclosed {
 
 /// Stores that requests have ended; gives those whose end is not stored, to be tried again. The queue has the results, so nothing is undone.
 pub(super) async fn close(inner: &Inner, spec: &FlowSpec, ended: Vec<Unclosed>) -> Vec<Unclosed> {
-    let (mut rows, mut going, mut left) = (Vec::new(), Vec::new(), Vec::new());
-    for end in ended {
+    let (mut rows, mut beside, mut going, mut left) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for mut end in ended {
+        if end.state == RowState::Acknowledged {
+            end.held.content.if_not_taken = None;
+        }
+        if let Some(record) = &end.held.content.if_not_taken {
+            let record = SecretBytes::copy_from(record.secret_bytes());
+            match inner.orphan_row(&end.held, Suspicion { record, most: 1, after: REDRIVE }).await {
+                Some(orphan) => beside.extend(orphan),
+                None => {
+                    left.push(end);
+                    continue;
+                }
+            }
+        }
         match inner.next_row(&end.held.row, &end.held.content, end.state) {
             Some(row) => {
                 rows.push(row);
@@ -183,6 +203,7 @@ pub(super) async fn close(inner: &Inner, spec: &FlowSpec, ended: Vec<Unclosed>) 
             None => left.push(end),
         }
     }
+    rows.extend(beside);
     match inner.commit(rows).await {
         Some(answers) => {
             for (mut end, answer) in going.into_iter().zip(answers) {

@@ -57,7 +57,7 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
         let left = active.held.job.deadline.since(inner.now());
         if left.is_zero() {
             let failure = Failure::new(ErrorClass::Deadline, "the deadline of the request passed before it was done");
-            return finish(inner, active, Err(failure)).await;
+            return finish(inner, settings, active, Err(failure)).await;
         }
         if let Some(state) = active.uncommitted {
             let (kept, suspicion) = keep(active.task.as_ref(), false);
@@ -94,13 +94,13 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
                     });
                 }
                 let failure = Failure::new(ErrorClass::Internal, "code panicked while it worked on the request; the panic was contained");
-                return finish(inner, active, Err(failure)).await;
+                return finish(inner, settings, active, Err(failure)).await;
             }
             Some(Ok(Step::Commit(state))) => {
                 commits += 1;
                 if commits > MOST_COMMITS {
                     let failure = Failure::new(ErrorClass::Internal, "the flow made no progress");
-                    return finish(inner, active, Err(failure)).await;
+                    return finish(inner, settings, active, Err(failure)).await;
                 }
                 // A row that says that the CA was asked goes on saying so when the request begins anew: the next process must know it.
                 let forgets = state == RowState::Planned && was_asked(active.held.row.state);
@@ -111,8 +111,8 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
                 Stored::Conflict => return Worked::Lost,
                 Stored::Unknown => return journal_away(inner, settings, active),
             },
-            Some(Ok(Step::Done(outcome))) => return finish(inner, active, Ok(outcome)).await,
-            Some(Ok(Step::Failed(failure))) => return finish(inner, active, Err(failure)).await,
+            Some(Ok(Step::Done(outcome))) => return finish(inner, settings, active, Ok(outcome)).await,
+            Some(Ok(Step::Failed(failure))) => return finish(inner, settings, active, Err(failure)).await,
             Some(Ok(Step::LeaveToOthers(why))) => {
                 inner.control.count(active.held.job.meta.flow, |counters| counters.received = counters.received.saturating_sub(1));
                 active.held.job.emit(&inner.context, EventId::RequestLeftToOthers, |event| event.with_message(&why));
@@ -130,7 +130,7 @@ pub(super) async fn attempt(inner: &Inner, settings: &QueueSettings, mut active:
             }
             Some(Ok(Step::Retry { failure, retry })) => {
                 if retry == Retry::Never || active.held.job.attempt >= settings.max_attempts {
-                    return finish(inner, active, Err(failure)).await;
+                    return finish(inner, settings, active, Err(failure)).await;
                 }
                 if let Some(id) = active.held.events.attempt_failed {
                     active.held.job.emit(&inner.context, id, |event| describe(event, &failure).with_ca(active.held.ca.clone()));
@@ -187,7 +187,7 @@ pub(super) async fn put_back(inner: &Inner, mut active: Active) -> Option<Active
     if inner.give_back(&mut active.held, due).await { None } else { Some(active) }
 }
 
-async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>) -> Worked {
+pub(super) async fn finish(inner: &Inner, settings: &QueueSettings, active: Active, result: Result<Outcome, Failure>) -> Worked {
     let Active { mut held, mut task, .. } = active;
     let outcome = match result {
         Ok(outcome) => outcome,
@@ -204,10 +204,25 @@ async fn finish(inner: &Inner, active: Active, result: Result<Outcome, Failure>)
     let (kept, suspicion) = keep(task.as_ref(), outcome.failure().is_some());
     held.content.keep(kept);
     held.content.end(&outcome, &inner.context.instance);
+    if outcome.failure().is_none() {
+        held.content.if_not_taken = catch_unwind(AssertUnwindSafe(|| task.if_not_taken())).unwrap_or_default();
+    }
     (held.is_suspect, held.content.crashes) = (false, 0);
-    // Not stored: the upload stores it before it sends anything.
-    if inner.advance_with(&mut held, RowState::Packed, suspicion).await == Stored::Conflict {
-        return Worked::Lost;
+    let mut suspicion = suspicion;
+    let mut failures = 0;
+    loop {
+        let is_suspected = suspicion.is_some();
+        match inner.advance_with(&mut held, RowState::Packed, suspicion).await {
+            Stored::Conflict => return Worked::Lost,
+            // What may exist at the CA is stored with the result or not at all; the result alone the upload stores before it sends anything.
+            Stored::Unknown if is_suspected => {
+                failures += 1;
+                let pause = inner.backoff(settings, failures, Retry::Later).max(Duration::from_millis(50));
+                inner.context.runtime.sleep(pause).await;
+                (_, suspicion) = keep(task.as_ref(), outcome.failure().is_some());
+            }
+            _ => break,
+        }
     }
     drop(task);
     held.due = inner.monotonic();

@@ -292,6 +292,10 @@ pub(crate) trait Worker: Debug + Send + Sync {
 pub(crate) struct Resumed<'a> {
     /// What its task kept.
     pub(crate) task: &'a crate::secret::SecretBytes,
+    /// What the CA knows the request by.
+    pub(crate) key: IdempotencyKey,
+    /// As in [`Job`].
+    pub(crate) find_first: bool,
 }
 
 /// A configured flow, as the connector's builder takes it. Every flow's config converts into one.
@@ -341,6 +345,11 @@ pub(crate) trait Task: Debug + Send {
         None
     }
 
+    /// What is to be watched, as in [`Suspicion`], should the queue not take the result.
+    fn if_not_taken(&self) -> Option<crate::secret::SecretBytes> {
+        None
+    }
+
     /// Called once when the request ends without a result of this task: reports a certificate that exists, or may, and that nobody gets.
     fn left_behind(&self, _context: &Context, _job: &Job, _why: &str) {}
 
@@ -362,7 +371,7 @@ pub(crate) struct Kept {
 /// What may exist at a CA that nobody gets.
 pub(crate) struct Suspicion {
     /// The flow's own record, for [`Worker::sweep`]: no private key.
-    pub(crate) record: record::RecordWriter,
+    pub(crate) record: crate::secret::SecretBytes,
     /// How many certificates it may be.
     pub(crate) most: u32,
     /// When to look first, from now.

@@ -112,7 +112,6 @@ impl Sealer {
     }
 
     /// Why the keys were not read the last time; earlier ones are used on.
-    #[cfg_attr(not(feature = "scep"), allow(dead_code, reason = "the SCEP service reports it"))]
     pub(crate) fn problem(&self) -> Option<String> {
         self.0.ring.lock().unwrap_or_else(PoisonError::into_inner).problem.clone()
     }

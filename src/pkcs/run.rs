@@ -104,10 +104,10 @@ impl Worker for PkcsWorker {
         }
     }
 
-    fn resume(&self, _context: &Context, item: QueueItem, resumed: Resumed<'_>) -> Accepted {
+    fn resume(&self, context: &Context, item: QueueItem, resumed: Resumed<'_>) -> Accepted {
         match self.task(item) {
             Ok(mut task) => {
-                task.kept = Some(SecretBytes::copy_from(resumed.task.secret_bytes()));
+                task.restore(context, resumed);
                 Accepted::Task(Box::new(task))
             }
             Err(other) => other,
@@ -140,7 +140,6 @@ impl PkcsWorker {
             committing: false,
             made: None,
             recipient: None,
-            kept: None,
             issued: None,
             checked: None,
             asked_at: None,
@@ -166,8 +165,6 @@ struct PkcsTask {
     committing: bool,
     made: Option<Arc<Made>>,
     recipient: Option<Arc<ApprovedRecipient>>,
-    /// As an earlier run kept it, until the first step.
-    kept: Option<SecretBytes>,
     issued: Option<Arc<Issued>>,
     checked: Option<Arc<Checked>>,
     /// Monotonic, for the duration in events.
@@ -194,10 +191,9 @@ impl Task for PkcsTask {
     }
 
     async fn step(&mut self, context: &Context, job: &Job) -> Step {
-        if self.machine.is_none()
-            && let Err(step) = self.begin(context, job).await
-        {
-            return step;
+        if self.machine.is_none() {
+            self.key = Some(job.key);
+            self.machine = Some(Machine::new(self.abilities, job.find_first));
         }
         if core::mem::take(&mut self.committing) {
             self.tell(Answer::Committed, context.runtime.now());
@@ -256,11 +252,15 @@ impl Task for PkcsTask {
     }
 
     fn suspicion(&self, ended: bool) -> Option<Suspicion> {
-        let (Some(made), Some(machine)) = (&self.made, &self.machine) else { return None };
+        let (made, machine) = (self.made.as_ref()?, self.machine.as_ref()?);
         let (most, known) = machine.suspicion(ended, self.issued.is_some() && !self.is_others)?;
-        let known = self.issued.as_deref().filter(|_| known);
-        let record = Suspect::write(made, &self.request.ca, self.key?, known);
-        Some(Suspicion { record, most, after: self.abilities.in_flight })
+        let record = Suspect::write(made, &self.request.ca, self.key?, self.issued.as_deref().filter(|_| known));
+        Some(Suspicion { record: SecretBytes::copy_from(record.bytes()), most, after: self.abilities.in_flight })
+    }
+
+    fn if_not_taken(&self) -> Option<SecretBytes> {
+        let record = Suspect::write(self.made.as_ref()?, &self.request.ca, self.key?, Some(self.issued.as_deref()?));
+        Some(SecretBytes::copy_from(record.bytes()))
     }
 
     fn left_behind(&self, context: &Context, job: &Job, why: &str) {
@@ -269,7 +269,7 @@ impl Task for PkcsTask {
             // What happened at the CA was told when it happened.
             Phase::Refused => {}
             _ if self.issued.is_some() => {
-                self.tell_handed_over(context, job, why, "not asked for; the certificate is an orphan, revoke it by hand");
+                self.tell_handed_over(context, job, why, "left to the ledger of orphans");
             }
             Phase::Pending { .. } => {
                 self.tell_lost(context, job, "The request ended while the CA may still issue; nobody gets that certificate.", None);
@@ -290,22 +290,17 @@ impl Task for PkcsTask {
 }
 
 impl PkcsTask {
-    /// Begins, or goes on where the row says that an earlier run was.
-    async fn begin(&mut self, context: &Context, job: &Job) -> Result<(), Step> {
-        self.key = Some(job.key);
+    /// Goes on where the row says that an earlier run was; what is not whole is begun anew.
+    fn restore(&mut self, context: &Context, resumed: Resumed<'_>) {
         let now = context.runtime.now();
-        let restored = self.kept.take().and_then(|kept| kept::read(&kept, self.request.ca.clone(), self.abilities, job.find_first, now));
-        let Some(restored) = restored else {
-            self.machine = Some(Machine::new(self.abilities, job.find_first));
-            return Ok(());
-        };
+        let Some(restored) = kept::read(resumed.task, self.request.ca.clone(), self.abilities, resumed.find_first, now) else { return };
+        self.key = Some(resumed.key);
         self.made = Some(Arc::new(restored.made));
         self.issued = restored.issued.map(Arc::new);
-        self.machine = Some(restored.machine);
-        if self.machine.as_ref().is_some_and(|machine| machine.phase == Phase::Refused) {
+        if restored.machine.phase == Phase::Refused {
             self.failure = Some(Failure::new(ErrorClass::Transient, "the connector ended while the request failed"));
         }
-        Ok(())
+        self.machine = Some(restored.machine);
     }
 
     /// For whom the result is encrypted; asked again after a restart, since the policy may have changed.

@@ -8,7 +8,7 @@ use crate::flow::ca_gate::Entry;
 use crate::flow::record::RecordReader;
 use crate::flow::{Context, Swept};
 use crate::message::certificate::Certificate;
-use crate::ports::{CertificateAuthority, FindAllAnswer, FindRequest, Issued, PortError, PortErrorKind, RevokeCall};
+use crate::ports::{CertificateAuthority, FindAllAnswer, FindRequest, Issued, PortError, PortErrorKind, RevokeAnswer, RevokeCall};
 use crate::terms::RevocationReason;
 
 /// One look. Only certificates for the request's own key are revoked: others belong to whoever made theirs.
@@ -61,8 +61,9 @@ async fn revoke(
     let deadline = context.runtime.now().saturating_add(limit);
     let call =
         RevokeCall::new(serial, Some(&issued.certificate), issued.ca_side_id.as_deref(), RevocationReason::CessationOfOperation, deadline);
-    guarded(context, limit, async { ca.revoke(call).await }).await?;
-    Ok(Some(serial.to_string()))
+    let answer = guarded(context, limit, async { ca.revoke(call).await }).await?;
+    // What was revoked before was not one of those that are looked for, or was counted then.
+    Ok((answer == RevokeAnswer::Revoked).then(|| serial.to_string()))
 }
 
 async fn guarded<T>(context: &Context, limit: Duration, call: impl Future<Output = Result<T, PortError>>) -> Result<T, PortError> {

@@ -185,6 +185,13 @@ pub enum LoadRequest {
         /// The most rows.
         max: usize,
     },
+    /// Parked rows of a kind, oldest first, at most so many.
+    Parked {
+        /// The kind.
+        kind: RowKind,
+        /// The most rows.
+        max: usize,
+    },
 }
 
 /// One compare-and-set: the row as it shall be. It is stored when the stored version and lease epoch equal the given ones
@@ -242,7 +249,8 @@ pub struct ClaimRequest {
     pub lease: Duration,
     /// Only rows with one of these routes, or with none; absent: any.
     pub routes: Option<Vec<Route>>,
-    /// Rows of this owner are free too, whatever their lease: it has just started, and an earlier run of it has ended.
+    /// Rows of this owner are free too, whatever their lease and due time: it has just started, and an earlier run of it has ended. They were in
+    /// hand, so they are due; a clock that was set back would say otherwise.
     pub own: bool,
 }
 
@@ -296,15 +304,40 @@ impl RenewRequest {
 pub struct PruneRequest {
     /// Rows last changed before this are forgotten.
     pub before: Timestamp,
+    /// Parked rows, which wait for an operator, are kept until they were last changed before this. As `before` unless set.
+    pub parked_before: Timestamp,
     /// The most rows in one call.
     pub max: usize,
+    /// What time it is by the clock that `before` is of: a journal with a clock of its own then goes by the age that `before` means, so that
+    /// an instance whose clock is ahead forgets nothing too early.
+    pub now: Option<Timestamp>,
 }
 
 impl PruneRequest {
     /// A request from its parts.
     #[must_use]
     pub fn new(before: Timestamp, max: usize) -> Self {
-        Self { before, max }
+        Self { before, parked_before: before, max, now: None }
+    }
+
+    /// Sets before when parked rows must have been changed to be forgotten.
+    #[must_use]
+    pub fn with_parked_before(mut self, before: Timestamp) -> Self {
+        self.parked_before = before;
+        self
+    }
+
+    /// Says what time it is by the caller's clock.
+    #[must_use]
+    pub fn at(mut self, now: Timestamp) -> Self {
+        self.now = Some(now);
+        self
+    }
+
+    /// Whether a final row of that state and last change is to be forgotten.
+    #[must_use]
+    pub fn forgets(&self, state: RowState, updated: Timestamp) -> bool {
+        updated < self.before && (state != RowState::Parked || updated < self.parked_before)
     }
 }
 

@@ -87,6 +87,7 @@ impl Enrolment<'_> {
                 inner.emit(EventId::AnswerLost, &self.subject, attempt, |event| {
                     event.with_error_class(error.class()).with_message(&error.to_string())
                 });
+                self.lost = Some(inner.now());
                 Input::IssueLost
             }
             Retry::Later | Retry::After(_) if time_left && attempt < inner.persistence.issue_attempts => Input::IssueNotDone,
@@ -122,6 +123,10 @@ impl Enrolment<'_> {
                 inner.emit(EventId::ScepIssuedSuccess, &self.subject, 0, |event| event.with_detail("found", "true"));
                 Input::Issued
             }
+            Ok(FindAnswer::Absent) if self.may_still_issue() => {
+                self.fail(ErrorClass::Transient, "The CA may still issue what it was asked for.", record::E_UNAVAILABLE);
+                Input::AbsentSoFar
+            }
             Ok(FindAnswer::Absent) => Input::Absent,
             Ok(_) => {
                 if !self.authority.issuer.is_idempotent {
@@ -135,6 +140,14 @@ impl Enrolment<'_> {
                 Input::NoVerdict
             }
         }
+    }
+
+    /// Whether the CA's time to issue after a lost answer is not over. What an earlier run lost, it lost before its lease ended.
+    fn may_still_issue(&self) -> bool {
+        let issuer = &self.authority.issuer;
+        let lost = self.lost.or_else(|| self.row.as_ref().map(|row| row.lease_until));
+        let until = lost.map(|lost| lost.saturating_add(issuer.in_flight));
+        !issuer.is_idempotent && !issuer.in_flight.is_zero() && until.is_some_and(|until| self.inner.now() < until)
     }
 
     /// Why what the CA has found must not go out. Clients keep their keys, so a CA that goes by the key may find an older certificate.

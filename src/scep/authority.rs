@@ -1,6 +1,7 @@
 //! The CAs that the service stands before, each with the RA that clients talk to: the current one, the next, and former ones.
 
 use core::fmt;
+use core::time::Duration;
 use std::sync::{Arc, PoisonError};
 
 use rustls_pki_types::CertificateDer;
@@ -31,12 +32,14 @@ pub(super) struct Issuer {
     pub(super) ca: Arc<dyn CertificateAuthority>,
     pub(super) template: Option<TemplateName>,
     pub(super) is_idempotent: bool,
+    /// How long after a lost answer it may still issue.
+    pub(super) in_flight: Duration,
 }
 
 impl Issuer {
     pub(super) fn new(name: CaName, ca: Arc<dyn CertificateAuthority>, template: Option<TemplateName>) -> Self {
-        let is_idempotent = ca.capabilities().idempotent_issue;
-        Self { name, ca, template, is_idempotent }
+        let capabilities = ca.capabilities();
+        Self { name, ca, template, is_idempotent: capabilities.idempotent_issue, in_flight: capabilities.in_flight }
     }
 }
 

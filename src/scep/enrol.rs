@@ -75,6 +75,8 @@ pub(super) struct Enrolment<'a> {
     pub(super) checked: Option<Certificate>,
     /// The stored news of an earlier run that was given up.
     pub(super) notification: Option<Row>,
+    /// When the CA's answer was lost.
+    pub(super) lost: Option<Timestamp>,
     pub(super) failure: Failure,
 }
 
@@ -134,6 +136,7 @@ impl<'a> Enrolment<'a> {
             issued: None,
             checked: None,
             notification: None,
+            lost: None,
             failure: Failure { class: ErrorClass::Request, reason: String::new(), hresult: record::E_UNEXPECTED },
         }
     }

@@ -72,8 +72,10 @@ pub(crate) enum Input {
     StatusGood,
     /// It is revoked.
     StatusRevoked,
-    /// The CA has no certificate for the request.
+    /// The CA has no certificate for the request, and will not issue one unless it is asked again.
     Absent,
+    /// It has none, and may still issue what it was asked for.
+    AbsentSoFar,
     /// The CA cannot say.
     CannotTell,
     /// The certificate is as planned.
@@ -217,12 +219,13 @@ impl Transaction {
             (At::Start, Input::Known(stored)) => self.resume(stored),
             (At::Start, Input::NotItsTurn) => self.finish(Ending::NotItsTurn),
             (At::Start, Input::StatusRevoked) => self.finish(Ending::Revoked),
+            // The row says *asked* already; when that was stays in it until the CA is asked again.
+            (At::Validating, Input::Accepted) if self.resumed => self.go(At::Finding, Action::Find),
             (At::Validating, Input::Accepted) => self.go(At::CommittingAsked, Action::Commit(RowState::Asked)),
             (At::Validating, Input::Rejected | Input::NoVerdict) => {
                 self.finish(Ending::Refused { stage: Stage::Verify, notified: Notified::NotDue })
             }
             (At::Validating, Input::PolicyRefused) => self.refuse(Stage::Policy, RowState::Failed),
-            (At::CommittingAsked, Input::Committed) if self.resumed => self.go(At::Finding, Action::Find),
             (At::CommittingAsked, Input::Committed) => self.ask(),
             (At::Asking | At::Finding | At::Polling, Input::Issued) => self.go(At::Checking, Action::Check),
             (At::Asking | At::Polling, Input::IssueRefused) => self.refuse(Stage::Issue, RowState::Failed),
@@ -240,6 +243,7 @@ impl Transaction {
             (At::CheckingStatus { is_told: false }, Input::StatusGood) => self.notify_success(),
             (At::CheckingStatus { .. }, Input::StatusRevoked) => self.finish(Ending::Revoked),
             (At::Finding, Input::Absent) => self.ask_again(RowState::Failed),
+            (At::Finding, Input::AbsentSoFar) => self.finish(Ending::TryLater),
             (At::Finding, Input::CannotTell) if self.rules.ca_is_idempotent => self.ask_again(RowState::OrphanSuspected),
             (At::Finding, _) => self.refuse(Stage::Issue, RowState::OrphanSuspected),
             (At::Checking, Input::CheckPassed) if self.rules.tells_nobody => self.notify_success(),
@@ -267,9 +271,8 @@ impl Transaction {
             (At::SpoolingSuccess, _) => self.release(Notified::No),
             // Somebody else goes on with the row, and may revoke the certificate.
             (At::CommittingReleased { .. }, Input::Conflict) => self.finish(Ending::TryLater),
-            // As where the certificate is stored before the news: the row says *asked*.
-            (At::CommittingReleased { .. }, input) if self.rules.tells_nobody && input != Input::Committed => self.finish(Ending::TryLater),
-            // The certificate is valid and the service knows of it, or will: a journal that fails now must not take it from the client.
+            // The row does not say that the client has it: whoever clears away would revoke it. The client comes again.
+            (At::CommittingReleased { .. }, input) if !self.repeated && input != Input::Committed => self.finish(Ending::TryLater),
             (At::CommittingReleased { notified }, _) => self.finish(Ending::Released { notified, repeated: self.repeated }),
             (At::Withholding, Input::HandedToRevocation) => self.go(At::CommittingWithheld, Action::Commit(RowState::Failed)),
             (At::Withholding, _) => self.finish(Ending::Withheld),
@@ -322,6 +325,9 @@ impl Transaction {
     }
 
     fn ask_again(&mut self, otherwise: RowState) -> Action {
+        if self.resumed && self.issue_attempt == 0 {
+            return self.go(At::CommittingAsked, Action::Commit(RowState::Asked));
+        }
         if self.issue_attempt < self.rules.issue_attempts { self.ask() } else { self.refuse(Stage::Issue, otherwise) }
     }
 
@@ -437,11 +443,14 @@ mod tests {
     }
 
     #[test]
-    fn what_another_instance_has_taken_over_is_not_released_and_a_failing_journal_takes_nothing_from_the_client() {
+    fn nothing_is_released_that_the_journal_does_not_know_as_released() {
         let notified = [NEW, Input::Accepted, Input::Committed, Input::Issued, Input::CheckPassed, Input::Committed, Input::Notified];
-        assert_eq!(run(STRICT, &[&notified[..], &[Input::Conflict]].concat())[7], Action::Finish(Ending::TryLater));
-        let released = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: false });
-        assert_eq!(run(STRICT, &[&notified[..], &[Input::JournalFailed]].concat())[7], released);
+        for not_stored in [Input::Conflict, Input::JournalFailed] {
+            assert_eq!(run(STRICT, &[&notified[..], &[not_stored]].concat())[7], Action::Finish(Ending::TryLater));
+        }
+        let repeated = [known(RowState::Acknowledged), Input::StatusGood, Input::Notified, Input::JournalFailed];
+        let released = Action::Finish(Ending::Released { notified: Notified::Yes, repeated: true });
+        assert_eq!(run(STRICT, &repeated)[3], released, "the row says so since the first time");
     }
 
     #[test]
@@ -454,7 +463,9 @@ mod tests {
             Action::Commit(RowState::OrphanSuspected)
         );
         assert_eq!(run(Rules { ca_is_idempotent: true, ..STRICT }, &[&asked[..], &[Input::CannotTell]].concat())[4], Action::Issue(2));
-        assert_eq!(run(STRICT, &[known(RowState::Asked), Input::Accepted, Input::Committed])[2], Action::Find);
+        assert_eq!(run(STRICT, &[&asked[..], &[Input::AbsentSoFar]].concat())[4], Action::Finish(Ending::TryLater));
+        let resumed = run(STRICT, &[known(RowState::Asked), Input::Accepted, Input::Absent, Input::Committed]);
+        assert_eq!(resumed[1..], [Action::Find, Action::Commit(RowState::Asked), Action::Issue(1)]);
     }
 
     #[test]
@@ -502,7 +513,7 @@ mod tests {
         );
     }
 
-    const INPUTS: [Input; 30] = [
+    const INPUTS: [Input; 31] = [
         NEW,
         Input::Known(Stored { state: RowState::Asked, is_pending: false, is_told: false }),
         Input::Known(Stored { state: RowState::Asked, is_pending: true, is_told: false }),
@@ -526,6 +537,7 @@ mod tests {
         Input::IssueLost,
         Input::StillPending,
         Input::Absent,
+        Input::AbsentSoFar,
         Input::CannotTell,
         Input::CheckPassed,
         Input::CheckFailed,

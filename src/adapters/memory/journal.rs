@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::ports::{
     Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row,
-    RowKey,
+    RowKey, RowState,
 };
 
 /// Keeps rows in memory: everything is lost with the process, so after a crash requests may be done twice and certificates may be issued
@@ -66,6 +66,14 @@ impl Journal for VolatileJournal {
         let rows = self.lock();
         Ok(match request {
             LoadRequest::Keys(keys) => keys.iter().filter_map(|key| rows.get(key).cloned()).collect(),
+            LoadRequest::Parked { kind, max } => {
+                let mut parked: Vec<Row> =
+                    rows.values().filter(|row| row.key.kind == kind && row.state == RowState::Parked).cloned().collect();
+                drop(rows);
+                oldest_first(&mut parked);
+                parked.truncate(max);
+                parked
+            }
             LoadRequest::Open { kind, max } => {
                 let mut open: Vec<Row> = rows.values().filter(|row| row.key.kind == kind && !row.state.is_final()).cloned().collect();
                 drop(rows);
@@ -99,12 +107,13 @@ impl Journal for VolatileJournal {
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Row>, PortError> {
         let mut rows = self.lock();
         let free = |row: &&Row| {
+            let is_own = request.own && row.owner.as_ref() == Some(&request.owner);
             row.key.kind == request.kind
                 && row.flow == request.flow
                 && !row.state.is_final()
-                && row.due <= request.now
+                && (is_own || row.due <= request.now)
                 && request.routes.as_ref().is_none_or(|routes| row.route.as_ref().is_none_or(|route| routes.contains(route)))
-                && (row.owner.is_none() || row.lease_until <= request.now || (request.own && row.owner.as_ref() == Some(&request.owner)))
+                && (is_own || row.owner.is_none() || row.lease_until <= request.now)
         };
         let mut claimed: Vec<Row> = rows.values().filter(free).cloned().collect();
         oldest_first(&mut claimed);
@@ -137,8 +146,12 @@ impl Journal for VolatileJournal {
 
     async fn prune(&self, request: PruneRequest) -> Result<u64, PortError> {
         let mut rows = self.lock();
-        let old: Vec<RowKey> =
-            rows.values().filter(|row| row.state.is_final() && row.updated < request.before).map(|row| row.key).take(request.max).collect();
+        let old: Vec<RowKey> = rows
+            .values()
+            .filter(|row| row.state.is_final() && request.forgets(row.state, row.updated))
+            .map(|row| row.key)
+            .take(request.max)
+            .collect();
         for key in &old {
             rows.remove(key);
         }
@@ -168,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::ids::IdempotencyKey;
-    use crate::ports::{RowKind, RowState, SealedBlob};
+    use crate::ports::{RowKind, SealedBlob};
     use crate::terms::Flow;
     use crate::time::Timestamp;
 

@@ -104,7 +104,7 @@ impl Test<'_> {
     }
 
     pub(super) async fn own_rows(&self) -> Result<(), Stop> {
-        let rows = [self.stored(self.row()?).await?, self.stored(self.row()?).await?];
+        let mut rows = [self.stored(self.row()?).await?, self.stored(self.row()?).await?];
         let ours = |claimed: &[Row]| rows.iter().filter(|row| claimed.iter().any(|claimed| claimed.key == row.key)).count();
         let claimed = self.claim("conformance a", LEASE).await?;
         demand(ours(&claimed) == 2, || "the rows were not claimed".to_owned())?;
@@ -118,6 +118,16 @@ impl Test<'_> {
         let after = self.load(rows[0].key).await?;
         let raised = before.zip(after).is_some_and(|(before, after)| after.lease_epoch > before.lease_epoch);
         demand(raised, || "taking its own row did not raise the epoch".to_owned())?;
+        // Its clock was set back: what it has is due in the future.
+        for row in &mut rows {
+            *row = self.load(row.key).await?.ok_or_else(|| Stop::Failed("the row is lost".to_owned()))?;
+            row.due = Timestamp::system_now().saturating_add(LEASE);
+            let answers = self.journal.commit(vec![Change::new(row.clone()).with_lease(LEASE)]).await?;
+            demand(matches!(answers[..], [CommitAnswer::Stored(_)]), || "the row was not stored".to_owned())?;
+        }
+        let ours = |claimed: &[Row]| rows.iter().filter(|row| claimed.iter().any(|claimed| claimed.key == row.key)).count();
+        let claimed = self.journal.claim(self.claim_request("conformance a", LEASE)?.with_own()).await?;
+        demand(ours(&claimed) == 2, || "what it has and is not due yet was left".to_owned())?;
         for row in &rows {
             self.end(row.key).await?;
         }

@@ -41,6 +41,7 @@ pub async fn check_journal(journal: &dyn Journal, provider: &CryptoProvider) -> 
     report.run("open rows are read oldest first, and no more than asked for", test.open_rows()).await;
     report.run("the stats count open and finished rows", test.stats()).await;
     report.run("only final rows are pruned", test.prunes()).await;
+    report.run("parked rows are listed, and kept as long as asked for", test.parked()).await;
     report
 }
 
@@ -274,6 +275,20 @@ impl Test<'_> {
         let after = self.journal.stats().await?;
         let good = after.open == before.open && after.finished == before.finished + 1;
         demand(good, || format!("after its end there are {} open and {} finished rows", after.open, after.finished))
+    }
+
+    async fn parked(&self) -> Result<(), Stop> {
+        let mut row = self.stored(self.row()?).await?;
+        row.state = RowState::Parked;
+        demand(matches!(self.commit(row.clone()).await?, CommitAnswer::Stored(_)), || "a row could not be parked".to_owned())?;
+        let parked = self.journal.load(LoadRequest::Parked { kind: RowKind::Request, max: 10_000 }).await?;
+        demand(parked.iter().any(|found| found.key == row.key), || "a parked row is not listed".to_owned())?;
+        demand(parked.iter().all(|found| found.state == RowState::Parked), || "a row that is not parked is listed".to_owned())?;
+        let later = Timestamp::system_now().saturating_add(LEASE);
+        self.journal.prune(PruneRequest::new(later, 10_000).with_parked_before(Timestamp::from_secs(1))).await?;
+        demand(self.load(row.key).await?.is_some(), || "a parked row was pruned before its time".to_owned())?;
+        self.journal.prune(PruneRequest::new(later, 10_000)).await?;
+        demand(self.load(row.key).await?.is_none(), || "a parked row was not pruned".to_owned())
     }
 
     async fn prunes(&self) -> Result<(), Stop> {

@@ -2,6 +2,7 @@
 
 mod backpressure;
 mod faults;
+mod poison;
 mod restart;
 mod rig;
 mod scenarios;

@@ -18,6 +18,7 @@ pub struct OwnJournal(Mutex<BTreeMap<RowKey, Columns>>);
 #[derive(Debug, Clone)]
 struct Columns {
     flow: Flow,
+    route: Option<String>,
     state: RowState,
     version: u64,
     lease_epoch: u64,
@@ -35,6 +36,7 @@ impl Columns {
     fn of(row: &Row) -> Self {
         Self {
             flow: row.flow,
+            route: row.route.as_ref().map(ToString::to_string),
             state: row.state,
             version: row.version,
             lease_epoch: row.lease_epoch,
@@ -52,6 +54,7 @@ impl Columns {
     fn row(&self, key: RowKey) -> Result<Row, PortError> {
         let mut row = Row::new(key, self.flow, Timestamp::from_micros(self.created), SealedBlob::new(self.blob.clone()));
         let owner: Option<Result<InstanceId, _>> = self.owner.as_ref().map(|owner| owner.parse());
+        row.route = self.route.as_ref().and_then(|route| route.parse().ok());
         row.state = self.state;
         row.version = self.version;
         row.lease_epoch = self.lease_epoch;
@@ -90,6 +93,13 @@ impl Journal for OwnJournal {
         let table = self.table();
         match request {
             LoadRequest::Keys(keys) => keys.into_iter().filter_map(|key| Some(table.get(&key)?.row(key))).collect(),
+            LoadRequest::Parked { kind, max } => {
+                let parked = table.iter().filter(|(key, columns)| key.kind == kind && columns.state == RowState::Parked);
+                let mut rows: Vec<Row> = parked.map(|(key, columns)| columns.row(*key)).collect::<Result<_, _>>()?;
+                rows.sort_by_key(|row| row.created);
+                rows.truncate(max);
+                Ok(rows)
+            }
             LoadRequest::Open { kind, max } => {
                 let open = table.iter().filter(|(key, columns)| key.kind == kind && !columns.state.is_final());
                 let mut rows: Vec<Row> = open.map(|(key, columns)| columns.row(*key)).collect::<Result<_, _>>()?;
@@ -119,8 +129,14 @@ impl Journal for OwnJournal {
         let mut table = self.table();
         let now = request.now.as_micros();
         let free = table.iter_mut().filter(|(key, columns)| {
-            let leased = columns.owner.is_some() && columns.lease_until > now;
-            key.kind == request.kind && columns.flow == request.flow && !columns.state.is_final() && columns.due <= now && !leased
+            let own = request.own && columns.owner.as_deref() == Some(request.owner.as_str());
+            let leased = columns.owner.is_some() && columns.lease_until > now && !own;
+            let can = match (&request.routes, &columns.route) {
+                (Some(routes), Some(route)) => routes.iter().any(|can| can.as_str() == route),
+                _ => true,
+            };
+            let open = key.kind == request.kind && columns.flow == request.flow && !columns.state.is_final();
+            open && can && (columns.due <= now || own) && !leased
         });
         let claimed = free.take(request.max).map(|(key, columns)| {
             columns.version += 1;
@@ -150,7 +166,7 @@ impl Journal for OwnJournal {
 
     async fn prune(&self, request: PruneRequest) -> Result<u64, PortError> {
         let mut table = self.table();
-        let old = |columns: &Columns| columns.state.is_final() && columns.updated < request.before.as_micros();
+        let old = |columns: &Columns| columns.state.is_final() && request.forgets(columns.state, Timestamp::from_micros(columns.updated));
         let keys: Vec<RowKey> = table.iter().filter(|(_, columns)| old(columns)).map(|(key, _)| *key).take(request.max).collect();
         keys.iter().for_each(|key| drop(table.remove(key)));
         Ok(keys.len() as u64)

@@ -35,6 +35,10 @@ pub(super) async fn load(link: &Link, request: &LoadRequest) -> Result<Vec<Row>,
             let max = i64::try_from(*max).unwrap_or(i64::MAX);
             link.query(&link.statements.open, &[&codes::of_kind(*kind), &max]).await?
         }
+        LoadRequest::Parked { kind, max } => {
+            let max = i64::try_from(*max).unwrap_or(i64::MAX);
+            link.query(&link.statements.parked, &[&codes::of_kind(*kind), &max]).await?
+        }
     };
     rows.iter().map(row::read).collect()
 }
@@ -137,7 +141,12 @@ pub(super) async fn renew(link: &Link, request: &RenewRequest) -> Result<Vec<Row
 
 pub(super) async fn prune(link: &Link, request: &PruneRequest) -> Result<u64, Fault> {
     let max = request.max.min(MOST_PRUNED) as i64;
-    let rows = link.query(&link.statements.prune, &[&request.before.as_micros(), &max]).await?;
+    let rows = link
+        .query(
+            &link.statements.prune,
+            &[&request.before.as_micros(), &max, &request.parked_before.as_micros(), &request.now.map(Timestamp::as_micros)],
+        )
+        .await?;
     let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
 }

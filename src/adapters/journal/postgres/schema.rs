@@ -39,6 +39,7 @@ const LADDER: &[&str] = &[r#"
     CREATE INDEX entry_claim ON {schema}.entry (kind, flow, route, available) WHERE ended IS NULL;
     CREATE INDEX entry_owner ON {schema}.entry (owner, kind, flow, due) WHERE ended IS NULL AND owner IS NOT NULL;
     CREATE INDEX entry_open ON {schema}.entry (kind, created) WHERE ended IS NULL;
+    CREATE INDEX entry_parked ON {schema}.entry (kind, created) WHERE state = 9;
     CREATE INDEX entry_ended ON {schema}.entry (ended) WHERE ended IS NOT NULL;
 "#];
 

@@ -32,6 +32,9 @@ const OPEN: &str = concat!(
     " FROM {schema}.entry e WHERE e.ended IS NULL AND e.kind = $1 ORDER BY e.created, e.key LIMIT $2::bigint"
 );
 
+const PARKED: &str =
+    concat!("SELECT ", columns!(), " FROM {schema}.entry e WHERE e.state = 9 AND e.kind = $1 ORDER BY e.created, e.key LIMIT $2::bigint");
+
 /// First the rows that are there are locked, in order; then they are changed where version and epoch are those expected; last the new ones
 /// are added, in order.
 const COMMIT: &str = concat!(
@@ -47,7 +50,9 @@ const COMMIT: &str = concat!(
             lease_until = CASE WHEN l.lease IS NULL THEN l.lease_until ELSE l.lease + ",
     now!(),
     " END, attempt = l.attempt, delivery = l.delivery, due = l.due, created = l.created, updated = l.updated,
-            ended = CASE WHEN l.final THEN l.updated END, blob = l.blob
+            ended = CASE WHEN l.final THEN greatest(l.updated, ",
+    now!(),
+    ") END, blob = l.blob
         FROM locked l WHERE e.kind = l.kind AND e.key = l.key AND e.version = l.version AND e.lease_epoch = l.lease_epoch
         RETURNING e.kind, e.key
     ), added AS (
@@ -56,7 +61,9 @@ const COMMIT: &str = concat!(
         SELECT i.kind, i.key, i.flow, i.route, i.state, 1, i.lease_epoch, i.owner,
             CASE WHEN i.lease IS NULL THEN i.lease_until ELSE i.lease + ",
     now!(),
-    " END, i.attempt, i.delivery, i.due, i.created, i.updated, CASE WHEN i.final THEN i.updated END, i.blob
+    " END, i.attempt, i.delivery, i.due, i.created, i.updated, CASE WHEN i.final THEN greatest(i.updated, ",
+    now!(),
+    ") END, i.blob
         FROM input i WHERE i.version = 0 ORDER BY i.kind, i.key
         ON CONFLICT (kind, key) DO NOTHING RETURNING kind, key
     )
@@ -74,7 +81,7 @@ macro_rules! claim {
             $routes,
             "), own AS MATERIALIZED (
                 SELECT e.kind, e.key, e.available FROM {schema}.entry e
-                WHERE $5 AND e.ended IS NULL AND e.owner = $3 AND e.kind = $1 AND e.flow = $2 AND e.due <= (SELECT now FROM clock)
+                WHERE $5 AND e.ended IS NULL AND e.owner = $3 AND e.kind = $1 AND e.flow = $2
                     AND e.available > (SELECT now FROM clock) AND ($7::text[] IS NULL OR e.route = ANY ($7::text[]))
                 ORDER BY e.due LIMIT $4::bigint FOR UPDATE OF e SKIP LOCKED
             ), free AS MATERIALIZED (
@@ -118,11 +125,17 @@ const RENEW: &str = concat!(
     WHERE e.kind = l.kind AND e.key = l.key AND e.lease_epoch = l.lease_epoch AND e.owner = $4 RETURNING e.kind, e.key"
 );
 
-const PRUNE: &str = "WITH old AS MATERIALIZED (
-        SELECT e.kind, e.key FROM {schema}.entry e WHERE e.ended IS NOT NULL AND e.ended < $1 ORDER BY e.ended LIMIT $2::bigint
+/// By the age of rows, as far as the caller says what time it takes it to be: ends are stored by the database's clock.
+const PRUNE: &str = concat!(
+    "WITH clock AS MATERIALIZED (SELECT coalesce(",
+    now!(),
+    " - $4::bigint, 0) AS ahead), old AS MATERIALIZED (
+        SELECT e.kind, e.key FROM {schema}.entry e WHERE e.ended IS NOT NULL AND e.ended < $1 + (SELECT ahead FROM clock)
+            AND (e.state <> 9 OR e.ended < $3 + (SELECT ahead FROM clock)) ORDER BY e.ended LIMIT $2::bigint
         FOR UPDATE OF e SKIP LOCKED
     ), gone AS (DELETE FROM {schema}.entry e USING old o WHERE e.kind = o.kind AND e.key = o.key RETURNING 1)
-    SELECT count(*) FROM gone";
+    SELECT count(*) FROM gone"
+);
 
 const STATS: &str =
     "SELECT (SELECT count(*) FROM {schema}.entry WHERE ended IS NULL), (SELECT count(*) FROM {schema}.entry WHERE ended IS NOT NULL),
@@ -133,6 +146,7 @@ const STATS: &str =
 pub(super) struct Statements {
     pub(super) by_key: Statement,
     pub(super) open: Statement,
+    pub(super) parked: Statement,
     pub(super) commit: Statement,
     pub(super) claim_routes: Statement,
     pub(super) claim_any: Statement,
@@ -147,7 +161,8 @@ impl Statements {
         let prepare = async |sql: &str| client.prepare(&names.fill(sql)).await;
         let (by_key, open, commit, claim_routes) =
             try_join4(prepare(BY_KEY), prepare(OPEN), prepare(COMMIT), prepare(CLAIM_ROUTES)).await?;
+        let parked = prepare(PARKED).await?;
         let (claim_any, renew, prune, stats) = try_join4(prepare(CLAIM_ANY), prepare(RENEW), prepare(PRUNE), prepare(STATS)).await?;
-        Ok(Self { by_key, open, commit, claim_routes, claim_any, renew, prune, stats })
+        Ok(Self { by_key, open, parked, commit, claim_routes, claim_any, renew, prune, stats })
     }
 }

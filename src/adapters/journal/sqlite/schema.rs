@@ -46,6 +46,7 @@ const LADDER: &[&str] = &[
     DROP INDEX entry_claim;
     CREATE INDEX entry_claim ON entry (kind, flow, route, available) WHERE open = 1;
     CREATE INDEX entry_owner ON entry (owner, kind, flow, due) WHERE open = 1 AND owner IS NOT NULL;
+    CREATE INDEX entry_parked ON entry (kind, created) WHERE state = 9;
     ",
 ];
 

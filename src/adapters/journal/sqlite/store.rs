@@ -62,7 +62,7 @@ pub(super) const CLAIMABLE: &str = concat!(
 pub(super) const CLAIMABLE_OWN: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM entry INDEXED BY entry_owner WHERE open = 1 AND owner = ?4 AND kind = ?1 AND flow = ?2 AND due <= ?3 AND available > ?3
+    " FROM entry INDEXED BY entry_owner WHERE open = 1 AND owner = ?4 AND kind = ?1 AND flow = ?2 AND available > ?3
                ORDER BY due"
 );
 
@@ -78,6 +78,7 @@ pub(super) struct Store<'c> {
     commit: Statement<'c>,
     by_key: Statement<'c>,
     open_rows: Statement<'c>,
+    parked_rows: Statement<'c>,
     stored: Statement<'c>,
     insert: Statement<'c>,
     update: Statement<'c>,
@@ -114,12 +115,18 @@ impl<'c> Store<'c> {
         let by_key = concat!("SELECT ", columns!(), " FROM entry WHERE kind = ?1 AND key = ?2");
         let open_rows =
             concat!("SELECT ", columns!(), " FROM entry INDEXED BY entry_open WHERE open = 1 AND kind = ?1 ORDER BY created, id LIMIT ?2");
+        let parked_rows = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM entry INDEXED BY entry_parked WHERE state = 9 AND kind = ?1 ORDER BY created, id LIMIT ?2"
+        );
         Ok(Self {
             path,
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
             by_key: connection.prepare(by_key)?,
             open_rows: connection.prepare(open_rows)?,
+            parked_rows: connection.prepare(parked_rows)?,
             stored: connection
                 .prepare(
                     "SELECT id, version, lease_epoch, open, available, flow = ?3 AND route IS ?4 AND owner IS ?5 AND due = ?6 AND created = ?7
@@ -153,7 +160,8 @@ impl<'c> Store<'c> {
             )?,
             prune: connection.prepare(
                 "DELETE FROM entry WHERE id IN
-                 (SELECT id FROM entry INDEXED BY entry_finished WHERE open = 0 AND updated < ?1 ORDER BY updated LIMIT ?2)",
+                 (SELECT id FROM entry INDEXED BY entry_finished WHERE open = 0 AND updated < ?1
+                  AND (state <> 9 OR updated < ?3) ORDER BY updated LIMIT ?2)",
             )?,
             oldest: connection.prepare("SELECT min(created) FROM entry INDEXED BY entry_open WHERE open = 1 AND kind = ?1")?,
             count_open: connection.prepare("SELECT count(*) FROM entry INDEXED BY entry_open WHERE open = 1")?,
@@ -190,9 +198,11 @@ impl<'c> Store<'c> {
                     }
                 }
             }
-            LoadRequest::Open { kind, max } => {
+            LoadRequest::Open { kind, max } | LoadRequest::Parked { kind, max } => {
                 let max = i64::try_from(*max).unwrap_or(i64::MAX);
-                let mut rows = self.open_rows.query(params![codes::of_kind(*kind), max])?;
+                let is_open = matches!(request, LoadRequest::Open { .. });
+                let statement = if is_open { &mut self.open_rows } else { &mut self.parked_rows };
+                let mut rows = statement.query(params![codes::of_kind(*kind), max])?;
                 while let Some(row) = rows.next()? {
                     found.push(read(row, self.path)?.1);
                 }
@@ -372,7 +382,11 @@ impl<'c> Store<'c> {
     }
 
     pub(super) fn prune(&mut self, request: &PruneRequest) -> Result<u64, StoreError> {
-        let pruned = self.prune.execute(params![request.before.as_micros(), request.max.min(MOST_ROWS) as i64])?;
+        let pruned = self.prune.execute(params![
+            request.before.as_micros(),
+            request.max.min(MOST_ROWS) as i64,
+            request.parked_before.as_micros()
+        ])?;
         self.delta.finished -= pruned as i64;
         Ok(pruned as u64)
     }
