@@ -10,6 +10,7 @@ use super::engine::RunState;
 use super::fleet::Fleet;
 use super::handle::Control;
 use super::inner::{Inner, Known, Options};
+use super::schedule::HoldLimits;
 use crate::crypto::{CryptoProvider, SlotName};
 use crate::event::{Event, EventId, printable};
 use crate::flow::ca_gate::{CaLimits, Gates};
@@ -117,6 +118,7 @@ impl ConnectorBuilder {
                 upload_patience: Duration::from_secs(86_400),
                 journal_timeout: Duration::from_secs(30),
                 lease: Duration::from_secs(60),
+                hold: HoldLimits { result_age: Duration::from_secs(600), free_percent: 5 },
             },
             ca_limits: BTreeMap::new(),
         }
@@ -258,6 +260,22 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Sets for how long a finished result of a flow may wait for its upload before the flow downloads nothing more, until the result is
+    /// taken. Default 10 minutes. See [`FlowStatus::held_back`](super::FlowStatus::held_back).
+    #[must_use]
+    pub fn hold_downloads_when_results_wait(mut self, age: Duration) -> Self {
+        self.options.hold.result_age = age;
+        self
+    }
+
+    /// Sets how many percent of the journal's storage must be free: with less, no flow downloads anything. Default 5; 0 never holds back. It
+    /// is looked at once a minute, and only where the journal tells its room.
+    #[must_use]
+    pub fn hold_downloads_when_storage_is_below(mut self, percent: u8) -> Self {
+        self.options.hold.free_percent = percent;
+        self
+    }
+
     /// Restricts the provider to what FIPS approves ([`CryptoProvider::fips_approved_only`]), and refuses to build unless every needed slot
     /// is filled by a FIPS module and every key that is given says that it is inside one. `docs/fips.md` tells what remains possible.
     ///
@@ -356,6 +374,12 @@ impl ConnectorBuilder {
         check(self.flows.is_empty() && self.health.is_none(), "flow", "there is nothing to do", "add at least one flow");
         check(self.options.ca_concurrency == 0, "ca_concurrency", "no CA could ever be asked", "set at least 1");
         check(self.options.retention.is_zero(), "retention", "no repeat would be recognised", "set more than zero");
+        check(
+            self.options.hold.free_percent > 90,
+            "hold_downloads_when_storage_is_below",
+            "hardly any storage is so empty",
+            "set 0 to 90 percent",
+        );
         check(self.options.upload_patience.is_zero(), "upload_patience", "no upload would be repeated", "set more than zero");
         check(
             self.durable && !self.journal.is_durable(),

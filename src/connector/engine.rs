@@ -13,14 +13,16 @@ use futures_util::stream::FuturesUnordered;
 use super::handle::FlowMode;
 use super::inner::{Active, Inner, Ready};
 use super::intake::{self, Taken};
-use super::schedule::{self, SUSPECT, Yield};
+use super::schedule::{self, HeldBack, SUSPECT, Yield};
 use super::{claim, stranded, upload, work};
+use crate::event::EventId;
 use crate::flow::FlowSpec;
 use crate::flow::credential::CHECK_INTERVAL;
 use crate::health;
 use crate::ids::CaName;
 use crate::ports::{HealthMessage, JournalScope};
 use crate::terms::Flow;
+use crate::time::Timestamp;
 
 /// How often the ledger of orphans is looked at for rows that are due.
 const SWEEP_PAUSE: Duration = Duration::from_secs(30);
@@ -28,6 +30,9 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 const STRANDED_PAUSE: Duration = Duration::from_secs(60);
 /// A request that waits for longer may be given back to the journal.
 const LONG_WAIT: Duration = Duration::from_secs(60);
+
+/// How often the journal is asked for its sizes: its answer may cost it a look at all of its rows.
+const STATS_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long a run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub(super) struct RunState {
     flows: BTreeMap<Flow, FlowState>,
     round: u64,
     next_prune: Option<Duration>,
+    next_stats: Option<Duration>,
+    asking_stats: bool,
     next_heartbeat: Option<Duration>,
     next_credential_check: Option<Duration>,
     next_health: Option<Duration>,
@@ -91,7 +98,10 @@ struct FlowState {
     closing: bool,
     repeats: VecDeque<Ready>,
     uploading: usize,
+    /// Since when the oldest result in the upload that is under way has waited.
+    uploading_since: Option<Timestamp>,
     uploading_repeats: bool,
+    held_back: Option<HeldBack>,
     /// The last upload was of results that are no suspects; see [`FlowState::next_upload`].
     uploaded_fresh: bool,
     next_extension: Option<Duration>,
@@ -100,6 +110,11 @@ struct FlowState {
 impl FlowState {
     fn held(&self) -> usize {
         self.active.len() + self.working + self.results.len() + self.uploading
+    }
+
+    /// Since when the oldest result has waited for its upload.
+    fn oldest_result(&self) -> Option<Timestamp> {
+        self.results.iter().map(|ready| ready.since).chain(self.uploading_since).min()
     }
 
     /// Which of the results that are due go up next, by their failed calls: those that are no suspects first, and in turn with them the
@@ -131,6 +146,8 @@ enum Done {
     Attended(Duration),
     /// Requests that nobody can do any more, as failures.
     Stranded(Flow, Vec<Ready>),
+    /// The journal has told its sizes, or failed to.
+    Looked,
     /// Pruning or leases: nothing waits for it.
     Upkeep,
 }
@@ -218,7 +235,7 @@ impl RunState {
     /// What an abandoned run left as being under way is not.
     fn begin(&mut self) {
         self.round += 1;
-        (self.sending_health, self.attending) = (false, false);
+        (self.sending_health, self.attending, self.asking_stats) = (false, false, false);
         for flow in self.flows.values_mut() {
             // What was abandoned in the middle is in the journal under this instance's name.
             flow.has_own &= flow.working + flow.uploading == 0 && !flow.claiming && !flow.polling;
@@ -228,6 +245,7 @@ impl RunState {
             flow.closing = false;
             flow.working = 0;
             flow.uploading = 0;
+            flow.uploading_since = None;
             flow.uploading_repeats = false;
         }
     }
@@ -261,6 +279,15 @@ fn publish(inner: &Inner, state: &RunState) {
     for (flow, control) in flows.iter_mut() {
         control.gauges =
             state.flows.get(flow).map_or((0, 0, 0), |state| (state.held(), state.working, state.results.len() + state.uploading));
+        control.held_back = state.flows.get(flow).and_then(|state| state.held_back);
+    }
+}
+
+impl Drop for Run<'_> {
+    /// Also when the run is abandoned.
+    fn drop(&mut self) {
+        let specs: Vec<Arc<FlowSpec>> = self.inner.control.flows().values().map(|control| Arc::clone(&control.spec)).collect();
+        specs.iter().for_each(|spec| spec.worker.set_idle(&self.inner.context, false));
     }
 }
 
@@ -305,6 +332,10 @@ impl<'a> Run<'a> {
                 self.start_closing(flow, &spec, &mut state, now);
                 state.unclosed.iter().for_each(|unclosed| look_at(unclosed.due));
             }
+            // What waits for a CA keeps no CPU thread busy.
+            let is_idle = self.draining.is_none() && state.working == 0 && state.active.iter().all(|active| active.held.due > now);
+            spec.worker.set_idle(&self.inner.context, is_idle);
+            self.hold_back(flow, &mut state);
             if mode == FlowMode::Running && self.draining.is_none() && state.has_own {
                 self.start_poll(&spec, &mut state, now);
                 if !state.polling {
@@ -336,7 +367,8 @@ impl<'a> Run<'a> {
         } else {
             self.start_upkeep(now);
             let next_health = self.state.next_health.filter(|_| self.may_send_health());
-            let upkeep = [next_health, self.state.next_prune, self.state.next_credential_check];
+            let next_stats = self.state.next_stats.filter(|_| !self.state.asking_stats);
+            let upkeep = [next_health, next_stats, self.state.next_prune, self.state.next_credential_check];
             upkeep.into_iter().flatten().for_each(look_at);
         }
         next
@@ -397,6 +429,7 @@ impl<'a> Run<'a> {
             state.results = kept;
             state.uploaded_fresh = greatest < SUSPECT;
             state.uploading = batch.len();
+            state.uploading_since = batch.iter().map(|ready| ready.since).min();
             self.push_upload(flow, spec, state, batch);
         }
         // Repeats go alone and only after fresh results, one upload at a time.
@@ -427,10 +460,33 @@ impl<'a> Run<'a> {
         self.running.push(Box::pin(async move { Done::Uploaded(flow, count, upload::upload(inner, &spec, batch, number).await) }));
     }
 
+    /// Looks whether the flow may download; told once, when that changes.
+    fn hold_back(&self, flow: Flow, state: &mut FlowState) {
+        let inner = self.inner;
+        let age = state.oldest_result().map(|since| inner.now().since(since));
+        let told = inner.control.journal().map(|(stats, _)| stats);
+        let held_back = schedule::held_back(inner.options.hold, age, told.and_then(|stats| stats.storage));
+        let before = core::mem::replace(&mut state.held_back, held_back);
+        if before.is_some() == held_back.is_some() {
+            return;
+        }
+        let number = inner.control.next_number();
+        match held_back {
+            Some(why) => inner.emit(EventId::DownloadsHeldBack, Some(flow), "downloads", number, |event| {
+                event.with_detail("reason", why.as_str()).with_message(match why {
+                    HeldBack::ResultsWait => "Finished results wait for their upload for too long.",
+                    HeldBack::StorageFull => "The storage of the journal is nearly full.",
+                })
+            }),
+            None => inner.emit(EventId::DownloadsResumed, Some(flow), "downloads", number, |event| event),
+        }
+    }
+
     fn start_poll(&mut self, spec: &Arc<FlowSpec>, state: &mut FlowState, now: Duration) {
         let size = schedule::poll_size(&spec.settings, spec.settings.queue.capabilities().max_batch, state.held());
         let once_done = self.kind == Kind::Once && state.poll_round == self.state.round;
-        if state.polling || state.claiming || state.backlog || state.next_poll > now || size == 0 || once_done {
+        if state.held_back.is_some() || state.polling || state.claiming || state.backlog || state.next_poll > now || size == 0 || once_done
+        {
             return;
         }
         state.polling = true;
@@ -583,6 +639,15 @@ impl<'a> Run<'a> {
             }
             inner.context.warn_of_expiry(None, &inner.watched_credentials(), inner.now());
         }
+        if !self.state.asking_stats && self.state.next_stats.is_none_or(|next| next <= now) {
+            self.state.next_stats = Some(now.saturating_add(STATS_PAUSE));
+            self.state.asking_stats = true;
+            self.busy += usize::from(self.kind == Kind::Once);
+            self.running.push(Box::pin(async move {
+                inner.look_at_journal().await;
+                Done::Looked
+            }));
+        }
         if self.state.next_prune.is_none_or(|next| next <= now) {
             let pause = (inner.options.retention / 24).clamp(Duration::from_secs(1), Duration::from_secs(3_600));
             self.state.next_prune = Some(now.saturating_add(pause));
@@ -719,6 +784,7 @@ impl<'a> Run<'a> {
                     state.uploading_repeats = false;
                 } else {
                     state.uploading = 0;
+                    state.uploading_since = None;
                 }
                 state.results.extend(uploaded.later);
                 state.unclosed.extend(uploaded.unclosed);
@@ -736,6 +802,10 @@ impl<'a> Run<'a> {
                 self.busy -= usize::from(self.kind == Kind::Once);
                 self.state.attending = false;
                 self.state.next_place = now.saturating_add(pause);
+            }
+            Done::Looked => {
+                self.state.asking_stats = false;
+                self.busy -= usize::from(self.kind == Kind::Once);
             }
             Done::Upkeep => self.busy -= usize::from(self.kind == Kind::Once),
         }

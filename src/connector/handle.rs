@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::builder::{BuildError, spec_findings};
 use super::fleet::{FleetRefused, Member};
 use super::inner::Inner;
+use super::schedule::{Completions, HeldBack};
 use super::stored::LatencySamples;
 use crate::event::EventId;
 use crate::flow::ca_gate::CaStatus;
 use crate::flow::{Finding, FlowSpec};
 use crate::ids::CaName;
-use crate::ports::FlowCounters;
+use crate::ports::{FlowCounters, JournalStats};
 use crate::terms::Flow;
 use crate::time::Timestamp;
 
@@ -47,6 +48,21 @@ pub struct FlowStatus {
     pub results: usize,
     /// Counts since the connector was built.
     pub counters: FlowCounters,
+    /// Why nothing is downloaded for now, if so; events 23 and 24 tell when that begins and ends.
+    pub held_back: Option<HeldBack>,
+}
+
+/// How the journal stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct JournalStatus {
+    /// Its sizes, as it told them last; absent before its first answer.
+    pub stats: Option<JournalStats>,
+    /// When it told them. It is asked about once a minute while the connector runs.
+    pub asked: Option<Timestamp>,
+    /// How long its open rows will take at the pace at which this instance ended requests in the last five minutes; other instances of a
+    /// fleet shorten it. Absent when nothing has ended in that time.
+    pub time_to_drain: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -56,12 +72,15 @@ pub(super) struct FlowControl {
     pub(super) counters: FlowCounters,
     pub(super) latency: LatencySamples,
     pub(super) gauges: (usize, usize, usize),
+    pub(super) held_back: Option<HeldBack>,
 }
 
 /// What runs and handles share.
 #[derive(Debug)]
 pub(super) struct Control {
     flows: Mutex<BTreeMap<Flow, FlowControl>>,
+    journal: Mutex<Option<(JournalStats, Timestamp)>>,
+    completions: Mutex<Completions>,
     generation: AtomicU64,
     number: AtomicU32,
     look: AtomicBool,
@@ -76,12 +95,15 @@ impl Control {
                 counters: FlowCounters::default(),
                 latency: LatencySamples::default(),
                 gauges: (0, 0, 0),
+                held_back: None,
                 spec: Arc::new(spec),
             };
             (control.spec.flow(), control)
         });
         Self {
             flows: Mutex::new(flows.collect()),
+            journal: Mutex::default(),
+            completions: Mutex::default(),
             generation: AtomicU64::new(0),
             number: AtomicU32::new(0),
             look: AtomicBool::new(false),
@@ -93,13 +115,27 @@ impl Control {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the journal told last, and when.
+    pub(super) fn journal(&self) -> Option<(JournalStats, Timestamp)> {
+        *self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_journal(&self, told: (JournalStats, Timestamp)) {
+        *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+
+    fn completions(&self) -> MutexGuard<'_, Completions> {
+        self.completions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn count(&self, flow: Flow, change: impl FnOnce(&mut FlowCounters)) {
         if let Some(control) = self.flows().get_mut(&flow) {
             change(&mut control.counters);
         }
     }
 
-    pub(super) fn finished(&self, flow: Flow, failed: bool, took: Duration) {
+    pub(super) fn finished(&self, flow: Flow, failed: bool, took: Duration, now: Duration) {
+        self.completions().add(now);
         if let Some(control) = self.flows().get_mut(&flow) {
             control.latency.add(took);
             if failed {
@@ -229,7 +265,7 @@ impl Handle {
         let flows = self.inner.control.flows();
         let status = flows.iter().map(|(flow, control)| {
             let (held, working, results) = control.gauges;
-            (*flow, FlowStatus { mode: control.mode, held, working, results, counters: control.counters })
+            (*flow, FlowStatus { mode: control.mode, held, working, results, counters: control.counters, held_back: control.held_back })
         });
         status.collect()
     }
@@ -245,6 +281,14 @@ impl Handle {
     #[must_use]
     pub fn refused(&self) -> Option<FleetRefused> {
         self.inner.fleet.state().refused.clone()
+    }
+
+    /// How the journal stands, and how long what is open in it will take. Answers at once, by what the journal told last.
+    #[must_use]
+    pub fn journal_status(&self) -> JournalStatus {
+        let Some((stats, asked)) = self.inner.control.journal() else { return JournalStatus::default() };
+        let time_to_drain = self.inner.control.completions().time_to_drain(stats.open, self.inner.monotonic());
+        JournalStatus { stats: Some(stats), asked: Some(asked), time_to_drain }
     }
 
     /// How each CA of the flows does, by its name.

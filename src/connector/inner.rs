@@ -5,7 +5,7 @@ use core::pin::pin;
 use core::time::Duration;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,6 +43,7 @@ pub(super) struct Options {
     pub(super) upload_patience: Duration,
     pub(super) journal_timeout: Duration,
     pub(super) lease: Duration,
+    pub(super) hold: schedule::HoldLimits,
 }
 
 #[derive(Debug)]
@@ -80,15 +81,35 @@ impl Inner {
 /// What was seen lately, bounded.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) keys: Bounded<(Flow, RequestId), IdempotencyKey>,
+    /// The key of a request's payload, or half of it, by a keyed hash of flow and id: small, since there are many.
+    keys: Bounded<u128, u128>,
+    secrets: [RandomState; 2],
     /// Which oddities were reported already.
     pub(super) noted: Bounded<(EventId, IdempotencyKey), ()>,
 }
 
 impl Known {
     pub(super) fn new() -> Self {
-        Self { keys: Bounded::new(65_536), noted: Bounded::new(65_536) }
+        Self { keys: Bounded::new(65_536), secrets: [RandomState::new(), RandomState::new()], noted: Bounded::new(65_536) }
     }
+
+    fn place(&self, flow: Flow, id: &RequestId) -> u128 {
+        let [high, low] = [0, 1].map(|part: usize| u128::from(self.secrets[part].hash_one((flow, id))));
+        high << 64 | low
+    }
+
+    /// Whether the request was seen with another payload.
+    pub(super) fn is_other(&self, flow: Flow, id: &RequestId, key: IdempotencyKey) -> bool {
+        self.keys.get(&self.place(flow, id)).is_some_and(|known| *known != half(key))
+    }
+
+    pub(super) fn remember(&mut self, flow: Flow, id: &RequestId, key: IdempotencyKey) {
+        self.keys.insert(self.place(flow, id), half(key));
+    }
+}
+
+fn half(key: IdempotencyKey) -> u128 {
+    key.as_bytes().iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte))
 }
 
 /// A map that forgets its oldest entries.
@@ -470,6 +491,15 @@ impl Inner {
                 Ok(_) => return,
                 Err(error) => return self.journal_failed("Journal::prune", &error),
             }
+        }
+    }
+
+    /// Asks the journal for its sizes. After an error, which is reported, the last answer stands.
+    pub(super) async fn look_at_journal(&self) {
+        let call = async { self.journal.stats().await };
+        match self.guarded("Journal::stats", None, self.options.journal_timeout, call).await {
+            Ok(stats) => self.control.set_journal((stats, self.now())),
+            Err(error) => self.journal_failed("Journal::stats", &error),
         }
     }
 

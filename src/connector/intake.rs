@@ -112,8 +112,7 @@ async fn admit(inner: &Inner, spec: &Arc<FlowSpec>, items: Vec<QueueItem>, taken
             note(inner, spec, EventId::MalformedRequest, key, &item.meta, &problem);
             continue;
         }
-        let known = inner.known().keys.get(&(item.meta.flow, item.meta.id.clone())).copied();
-        if known.is_some_and(|known| known != key) {
+        if inner.known().is_other(item.meta.flow, &item.meta.id, key) {
             note(inner, spec, EventId::RequestConflict, key, &item.meta, "The first payload stands; this one is not worked on.");
             continue;
         }
@@ -121,7 +120,7 @@ async fn admit(inner: &Inner, spec: &Arc<FlowSpec>, items: Vec<QueueItem>, taken
         // What is in hand already will be answered by the work on it.
         let mark = InHandMark { flow: item.meta.flow, id: item.meta.id.clone(), epoch: 0, lease: Arc::clone(&lease) };
         if let Some(in_hand) = InHand::take(&inner.in_hand, key, mark) {
-            inner.known().keys.insert((item.meta.flow, item.meta.id.clone()), key);
+            inner.known().remember(item.meta.flow, &item.meta.id, key);
             own.push((item, key, in_hand, lease));
         }
     }

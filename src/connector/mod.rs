@@ -35,8 +35,9 @@ pub use builder::{BuildError, ConnectorBuilder};
 pub(crate) use digest::idempotency_key;
 pub use fleet::{FleetRefused, Member};
 pub use guarantees::{Durability, Guarantees, Issuance};
-pub use handle::{FlowMode, FlowStatus, Handle, UnknownFlow};
+pub use handle::{FlowMode, FlowStatus, Handle, JournalStatus, UnknownFlow};
 pub use requests::{OrphanRecord, RequestError, RequestRecord};
+pub use schedule::HeldBack;
 pub use stored::LatencySamples;
 
 pub use crate::flow::ca_gate::{BreakerState, CaLimits, CaStatus};

@@ -2,9 +2,92 @@
 
 use core::time::Duration;
 
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
 use crate::flow::QueueSettings;
-use crate::ports::JournalScope;
+use crate::ports::{JournalScope, StorageRoom};
 use crate::retry::Retry;
+
+/// Why a flow downloads nothing for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum HeldBack {
+    /// A finished result waits for its upload for too long: what is downloaded would only wait behind it.
+    ResultsWait,
+    /// The storage of the journal is nearly full: what is downloaded could not be stored.
+    StorageFull,
+}
+
+impl HeldBack {
+    /// The name in events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ResultsWait => "results-wait",
+            Self::StorageFull => "storage-full",
+        }
+    }
+}
+
+/// When downloads are held back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HoldLimits {
+    /// The oldest result may wait for so long.
+    pub(super) result_age: Duration,
+    /// So many percent of the storage must be free.
+    pub(super) free_percent: u8,
+}
+
+/// Whether to download nothing, by how long the oldest result has waited and the room of the journal.
+pub(super) fn held_back(limits: HoldLimits, oldest_result: Option<Duration>, room: Option<StorageRoom>) -> Option<HeldBack> {
+    if oldest_result.is_some_and(|age| age > limits.result_age) {
+        return Some(HeldBack::ResultsWait);
+    }
+    let is_full = |room: StorageRoom| u128::from(room.free) * 100 < u128::from(room.total) * u128::from(limits.free_percent);
+    room.is_some_and(is_full).then_some(HeldBack::StorageFull)
+}
+
+/// How many requests ended in each of the last minutes.
+#[derive(Debug, Default)]
+pub(super) struct Completions {
+    first: Option<Duration>,
+    /// A minute of the monotonic clock, and how many.
+    minutes: VecDeque<(u64, u64)>,
+}
+
+impl Completions {
+    /// Minutes that count as recent.
+    const RECENT: u64 = 5;
+
+    pub(super) fn add(&mut self, now: Duration) {
+        self.first.get_or_insert(now);
+        let minute = now.as_secs() / 60;
+        match self.minutes.back_mut().filter(|(last, _)| *last == minute) {
+            Some((_, count)) => *count += 1,
+            None => self.minutes.push_back((minute, 1)),
+        }
+        while self.minutes.len() > Self::RECENT as usize {
+            self.minutes.pop_front();
+        }
+    }
+
+    /// How long the work on `open` requests takes at the pace of the last five minutes. `None` when nothing has ended in that time.
+    pub(super) fn time_to_drain(&self, open: u64, now: Duration) -> Option<Duration> {
+        if open == 0 {
+            return Some(Duration::ZERO);
+        }
+        let oldest = (now.as_secs() / 60).saturating_sub(Self::RECENT - 1);
+        let ended: u64 = self.minutes.iter().filter(|(minute, _)| *minute >= oldest).map(|(_, count)| count).sum();
+        let since = self.first?.max(Duration::from_secs(oldest * 60));
+        // A second at least: the first few requests say little of the pace.
+        let time = now.saturating_sub(since).max(Duration::from_secs(1));
+        let seconds = (ended > 0).then(|| time.as_secs_f64() * open as f64 / ended as f64)?;
+        Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    }
+}
 
 /// How long to wait before try `failures + 1`: full jitter, a random part of `base` doubled for each failure, at most `cap`; on top of
 /// what the other side asked for. `random` is uniform over all of `u64`.
@@ -93,6 +176,45 @@ mod tests {
             let half = backoff(failures, BASE, CAP, Retry::Later, u64::MAX / 2);
             assert!(half.as_millis().abs_diff(u128::from(most) * 500) <= 1, "{failures}: {half:?}");
         }
+    }
+
+    #[test]
+    fn downloads_are_held_back_by_old_results_and_by_a_full_disk_and_by_nothing_else() {
+        let limits = HoldLimits { result_age: Duration::from_secs(600), free_percent: 5 };
+        let room = |free, total| Some(StorageRoom { free, total });
+        let age = |seconds| Some(Duration::from_secs(seconds));
+        for (age, room, held) in [
+            (None, None, None),
+            (age(600), room(5, 100), None),
+            (age(601), room(5, 100), Some(HeldBack::ResultsWait)),
+            (None, room(4, 100), Some(HeldBack::StorageFull)),
+            (age(601), room(0, 100), Some(HeldBack::ResultsWait)),
+            (None, room(u64::MAX / 20, u64::MAX), Some(HeldBack::StorageFull)),
+            (None, room(u64::MAX, u64::MAX), None),
+            (None, room(0, 0), None),
+        ] {
+            assert_eq!(held_back(limits, age, room), held, "{age:?} {room:?}");
+        }
+        let never = HoldLimits { result_age: Duration::MAX, free_percent: 0 };
+        assert_eq!(held_back(never, age(u64::MAX), room(0, 100)), None);
+    }
+
+    #[test]
+    fn the_time_to_drain_is_by_the_last_five_minutes() {
+        let at = Duration::from_secs;
+        let mut ended = Completions::default();
+        assert_eq!(ended.time_to_drain(10, at(50)), None, "nothing has ended");
+        assert_eq!(ended.time_to_drain(0, at(50)), Some(Duration::ZERO));
+        (0..100).for_each(|second| ended.add(at(1_000 + second)));
+        assert_eq!(ended.time_to_drain(50, at(1_100)), Some(at(50)), "one a second");
+        assert_eq!(ended.time_to_drain(50, at(2_000)), None, "long ago");
+        (0..100_000).for_each(|minute| ended.add(at(minute * 60)));
+        assert_eq!(ended.minutes.len(), 5);
+        assert_eq!(ended.time_to_drain(5, at(99_999 * 60 + 59)), Some(at(299)));
+        assert_eq!(
+            ended.time_to_drain(u64::MAX, at(99_999 * 60 + 59)),
+            Some(Duration::try_from_secs_f64(299.0 * u64::MAX as f64 / 5.0).unwrap_or(Duration::MAX))
+        );
     }
 
     #[test]

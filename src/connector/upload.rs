@@ -249,5 +249,5 @@ fn conclude(inner: &Inner, ready: &Ready, lost: Option<&str>) {
             None => event,
         }
     });
-    inner.control.finished(ready.held.job.meta.flow, failed, took);
+    inner.control.finished(ready.held.job.meta.flow, failed, took, inner.monotonic());
 }

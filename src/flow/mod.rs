@@ -268,6 +268,11 @@ pub(crate) trait Worker: Debug + Send + Sync {
     }
     /// The same flow over other CAs, sharing no state with this one: a dry run puts CAs in front of its own that issue and revoke nothing.
     fn with_authorities(&self, replace: ReplaceCa<'_>) -> Arc<dyn Worker>;
+    /// Told often whether the flow has nothing to do at the moment: it may then use CPU threads to prepare, and has to stop that otherwise.
+    /// Called with `false` when a run ends.
+    fn set_idle(&self, context: &Context, is_idle: bool) {
+        let _ = (context, is_idle);
+    }
     /// Looks at an item. Cheap: no crypto, no waiting. `Malformed` and `Unknown` payloads are handled by the engine.
     fn accept(&self, context: &Context, item: QueueItem) -> Accepted;
     /// As `accept`, for a request that was begun before: with what its task kept.

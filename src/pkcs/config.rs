@@ -16,9 +16,12 @@ use crate::message::certificate::Certificate;
 use crate::policy::post_issue::Tolerance;
 use crate::policy::{IssuancePolicy, RecipientPolicy};
 use crate::ports::{CertificateAuthority, IntuneQueue};
+use crate::terms::KeyAlgorithm;
 
 /// How long a call of a CA may take; slow ones (templates with manager approval aside) answer within seconds.
 const CA_TIMEOUT: Duration = Duration::from_secs(120);
+/// Keys that wait for a request.
+const MOST_READY_KEYS: usize = 10_000;
 /// What the PKCS#12 writer accepts.
 const PFX_ITERATIONS: core::ops::RangeInclusive<u32> = 2_000..=1_000_000;
 
@@ -35,6 +38,7 @@ pub struct PkcsConfig {
     pub(super) cipher: ContentCipherAlgorithm,
     pub(super) transport: KeyTransportAlgorithm,
     pub(super) iterations: Option<u32>,
+    pub(super) key_pool: BTreeMap<KeyAlgorithm, usize>,
 }
 
 impl PkcsConfig {
@@ -58,6 +62,7 @@ impl PkcsConfig {
             cipher: ContentCipherAlgorithm::Aes256Cbc,
             transport: KeyTransportAlgorithm::RsaPkcs1v15,
             iterations: None,
+            key_pool: BTreeMap::new(),
         }
     }
 
@@ -125,6 +130,16 @@ impl PkcsConfig {
         self
     }
 
+    /// Keeps so many key pairs of an algorithm ready, made while `run_until` goes on and the flow has nothing to do, so that a burst of requests does not wait for
+    /// them: an RSA key takes a processor from tens of milliseconds to seconds. Off by default; at most 10,000 keys, of about 1 KiB each.
+    /// Call it once for each algorithm. Ready keys lie in memory that is wiped, are never stored before a request has them, are given out
+    /// once, and end with this configuration. A stop waits for the key that is being made, as for other CPU work.
+    #[must_use]
+    pub fn with_key_pool(mut self, algorithm: KeyAlgorithm, keys: usize) -> Self {
+        self.key_pool.insert(algorithm, keys);
+        self
+    }
+
     pub(super) fn with_authorities(&self, replace: ReplaceCa<'_>) -> Self {
         let mut config = self.clone();
         for (name, authority) in &mut config.authorities {
@@ -174,6 +189,9 @@ impl PkcsConfig {
         findings.extend(envelope_findings("pkcs", provider, self.cipher, self.transport));
         if self.iterations.is_some_and(|iterations| !PFX_ITERATIONS.contains(&iterations)) {
             findings.push(Finding::new("pkcs.pfx_iterations", "PKCS#12 files are not written so", "set 2,000 to 1,000,000"));
+        }
+        if self.key_pool.values().fold(0usize, |sum, keys| sum.saturating_add(*keys)) > MOST_READY_KEYS {
+            findings.push(Finding::new("pkcs.key_pool", "more than 10,000 keys would lie in memory", "set what a burst needs"));
         }
         if self.ca_timeout.is_zero() {
             findings.push(Finding::new("pkcs.ca_timeout", "every call of a CA would be abandoned at once", "set more than zero"));

@@ -6,6 +6,7 @@
 
 mod config;
 mod kept;
+mod pool;
 mod run;
 mod step;
 mod sweep;

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::config::{Authority, PkcsConfig};
 use super::kept::{self, Made, Suspect};
+use super::pool::KeyPool;
 use super::step::{Abilities, Action, Answer, Machine, Phase, Verdict};
 use crate::crypto::{ContentCipherAlgorithm, CryptoError, CryptoProvider, DigestKdf, SignatureAlgorithm, SlotName, sign_now};
 use crate::event::EventId;
@@ -44,11 +45,12 @@ const SHORTEST_USUAL_VALIDITY: Duration = Duration::from_secs(5 * 86_400);
 #[derive(Debug)]
 pub(super) struct PkcsWorker {
     config: Arc<PkcsConfig>,
+    pool: Arc<KeyPool>,
 }
 
 impl PkcsWorker {
     pub(super) fn new(config: PkcsConfig) -> Self {
-        Self { config: Arc::new(config) }
+        Self { pool: Arc::new(KeyPool::new(config.key_pool.clone())), config: Arc::new(config) }
     }
 }
 
@@ -91,6 +93,10 @@ impl Worker for PkcsWorker {
         Arc::new(Self::new(self.config.with_authorities(replace)))
     }
 
+    fn set_idle(&self, context: &Context, is_idle: bool) {
+        self.pool.set_idle(context, is_idle);
+    }
+
     fn accept(&self, _context: &Context, item: QueueItem) -> Accepted {
         match self.task(item) {
             Ok(task) => Accepted::Task(Box::new(task)),
@@ -125,6 +131,7 @@ impl PkcsWorker {
         };
         Ok(PkcsTask {
             config: self.config.clone(),
+            pool: Arc::clone(&self.pool),
             authority: authority.clone(),
             abilities: Abilities::from(&ca.capabilities()),
             ca,
@@ -148,6 +155,7 @@ impl PkcsWorker {
 #[derive(Debug)]
 struct PkcsTask {
     config: Arc<PkcsConfig>,
+    pool: Arc<KeyPool>,
     authority: Authority,
     ca: Arc<dyn CertificateAuthority>,
     abilities: Abilities,
@@ -381,8 +389,8 @@ impl PkcsTask {
 
     async fn make(&mut self, context: &Context, job: &Job, now: Timestamp) -> Result<(), Step> {
         let (config, request, meta) = (self.config.clone(), self.request.clone(), job.meta.clone());
-        let (provider, limits) = (context.provider.clone(), context.limits.clone());
-        let made = context.offload(move || make(&config, &request, &meta, &provider, &limits, now)).await?;
+        let (provider, limits, pool) = (context.provider.clone(), context.limits.clone(), Arc::clone(&self.pool));
+        let made = context.offload(move || make(&config, &pool, &request, &meta, &provider, &limits, now)).await?;
         match made {
             Ok((made, recipient)) => {
                 self.made = Some(Arc::new(made));
@@ -688,6 +696,7 @@ impl From<crate::policy::PolicyRefusal> for MakeError {
 /// CPU work: policies first, so that a refused request costs no key pair.
 fn make(
     config: &PkcsConfig,
+    pool: &KeyPool,
     request: &PkcsRequest,
     meta: &RequestMeta,
     provider: &CryptoProvider,
@@ -705,7 +714,10 @@ fn make(
             PolicyError::from(CryptoError::Unsupported("3DES, which the PKCS#12 profile Compat needs (feature `legacy-ciphers`)")).into()
         );
     }
-    let key = provider.key_generation().map_err(PolicyError::from)?.generate(request.key).map_err(PolicyError::from)?;
+    let key = match pool.take(request.key) {
+        Some(key) => key,
+        None => provider.key_generation().map_err(PolicyError::from)?.generate(request.key).map_err(PolicyError::from)?,
+    };
     let signer = provider.signing_keys().map_err(PolicyError::from)?.load(&key).map_err(PolicyError::from)?;
     let public_key = signer.public_key().to_vec();
     let subject = Name::from_der(&plan.subject).map_err(MakeError::message)?;

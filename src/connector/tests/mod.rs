@@ -1,5 +1,6 @@
 //! Tests of the engine with a toy flow on a clock that is moved by hand.
 
+mod backpressure;
 mod faults;
 mod fleet;
 mod poison;
