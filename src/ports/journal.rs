@@ -341,7 +341,7 @@ impl PruneRequest {
     }
 }
 
-/// Sizes of a journal.
+/// Sizes of a journal, places of instances ([`RowKind::Instance`]) left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JournalStats {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::ports::{
     Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PruneRequest, RenewRequest, Row,
-    RowKey, RowState,
+    RowKey, RowKind, RowState,
 };
 
 /// Keeps rows in memory: everything is lost with the process, so after a crash requests may be done twice and certificates may be issued
@@ -161,7 +161,7 @@ impl Journal for VolatileJournal {
     async fn stats(&self) -> Result<JournalStats, PortError> {
         let rows = self.lock();
         let mut stats = JournalStats::default();
-        for row in rows.values() {
+        for row in rows.values().filter(|row| row.key.kind != RowKind::Instance) {
             if row.state.is_final() {
                 stats.finished += 1;
             } else {
@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::ids::IdempotencyKey;
-    use crate::ports::{RowKind, SealedBlob};
+    use crate::ports::SealedBlob;
     use crate::terms::Flow;
     use crate::time::Timestamp;
 

@@ -8,7 +8,7 @@ use super::error::Fault;
 use super::row;
 use crate::adapters::journal::codes;
 use crate::ids::{InstanceId, Route};
-use crate::ports::{Change, ClaimRequest, CommitAnswer, JournalStats, LoadRequest, PruneRequest, RenewRequest, Row, RowKey};
+use crate::ports::{Change, ClaimRequest, CommitAnswer, JournalStats, LoadRequest, PruneRequest, RenewRequest, Row, RowKey, RowKind};
 use crate::time::Timestamp;
 
 /// Most rows of one claim: the answer fits into the connection's buffers, so that the locks do not outlast the statement.
@@ -152,7 +152,7 @@ pub(super) async fn prune(link: &Link, request: &PruneRequest) -> Result<u64, Fa
 }
 
 pub(super) async fn stats(link: &Link) -> Result<JournalStats, Fault> {
-    let kinds: Vec<i64> = codes::KINDS.map(codes::of_kind).to_vec();
+    let kinds: Vec<i64> = codes::KINDS.into_iter().filter(|kind| *kind != RowKind::Instance).map(codes::of_kind).collect();
     let rows = link.query(&link.statements.stats, &[&kinds]).await?;
     let mut stats = JournalStats::default();
     if let Some(row) = rows.first() {

@@ -138,7 +138,7 @@ const PRUNE: &str = concat!(
 );
 
 const STATS: &str =
-    "SELECT (SELECT count(*) FROM {schema}.entry WHERE ended IS NULL), (SELECT count(*) FROM {schema}.entry WHERE ended IS NOT NULL),
+    "SELECT (SELECT count(*) FROM {schema}.entry WHERE ended IS NULL AND kind <> 9), (SELECT count(*) FROM {schema}.entry WHERE ended IS NOT NULL),
     (SELECT min(o.oldest) FROM unnest($1::bigint[]) AS k(kind),
         LATERAL (SELECT min(e.created) AS oldest FROM {schema}.entry e WHERE e.ended IS NULL AND e.kind = k.kind) o)";
 
