@@ -65,7 +65,7 @@ impl World {
         let devices = (0..DEVICES).map(|number| {
             let device = pki::device(&provider, &device_ca, &format!("dev-{number}"));
             let key = provider.decryption_keys().unwrap().load(&device.key).unwrap();
-            (device, Arc::from(key))
+            (device, key)
         });
         let devices = devices.collect();
         let queue = Arc::new(InMemoryQueue::new());
