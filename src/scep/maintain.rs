@@ -229,6 +229,8 @@ impl Inner {
         let left = match (&record.certificate, row.state) {
             (Some(_), _) => Left::Certificate(Box::new(record.copy())),
             (None, RowState::Asked) if record.pending.is_some() => self.ask_about_pending(&row, record, subject).await,
+            // The ledger of orphans has it.
+            (None, RowState::OrphanSuspected) if record.lost > 0 => Left::Nothing,
             (None, RowState::Asked | RowState::OrphanSuspected) => self.find_again(&row, record, subject).await,
             (None, _) => Left::Nothing,
         };

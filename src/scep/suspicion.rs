@@ -28,6 +28,7 @@ use crate::time::Timestamp;
 const PAUSE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(86_400));
 /// How long a CA that can be searched is watched for what may still show up. Longer than any CA keeps a request in hand.
 const WATCH: Duration = Duration::from_secs(7 * 86_400);
+const BY_HAND: &str = "The CA cannot tell whether it has issued; look there for a certificate that nobody has, then close the entry.";
 
 mod field {
     pub(super) const TRANSACTION: u8 = 30;
@@ -159,7 +160,9 @@ impl Inner {
             // What the transaction itself knows is its own to revoke.
             (entry.certificate, entry.ca_side_id, entry.pending) = (None, None, None);
         }
-        let most = record.lost.max(1);
+        // The last ask of a transaction that is left as asked is not counted yet.
+        let is_left = state == RowState::Failed && transaction.state == RowState::Asked;
+        let most = record.lost.saturating_add(u32::from(is_left && note.is_some())).max(1);
         let mut suspicion = entry.suspicion.take().unwrap_or_else(|| Suspicion {
             transaction: transaction.key.key,
             started: transaction.created,
@@ -222,8 +225,11 @@ impl Inner {
                     suspicion.revoked.push(serial);
                 }
             }
+            if look == Look::CannotTell && suspicion.note.as_deref() != Some(BY_HAND) {
+                self.emit(EventId::AnswerLost, subject, row.attempt, |event| event.with_message(BY_HAND));
+            }
             suspicion.note = match &look {
-                Look::CannotTell => Some("the CA cannot tell; look there by hand, then close the entry".to_owned()),
+                Look::CannotTell => Some(BY_HAND.to_owned()),
                 Look::NotNow(reason) => Some(reason.clone()),
                 Look::Revoked(_) => None,
             };
@@ -288,12 +294,15 @@ impl Inner {
         let mut revoked = Vec::new();
         for issued in known.into_iter().chain(found.unwrap_or_default()) {
             let is_delivered = suspicion.delivered.as_deref() == Some(issued.certificate.as_ref());
-            // The one that is to be renewed is in use, whatever its key finds.
+            // The one that is to be renewed is in use, whatever its key finds; so may be one that is older than the transaction.
             if is_delivered || record.renews(&issued.certificate) {
                 continue;
             }
             let Ok(certificate) = Certificate::from_der(&issued.certificate, &self.context.limits) else { continue };
             let Some(serial) = certificate.serial().filter(|_| certificate.spki() == csr.spki()) else { continue };
+            if certificate.not_before() < suspicion.started.saturating_sub(PAUSE.1) {
+                continue;
+            }
             let mut of_it = record.copy();
             (of_it.certificate, of_it.ca_side_id) = (Some(issued.certificate.as_ref().to_vec()), issued.ca_side_id);
             match self.revoke(&of_it, subject).await {
