@@ -58,6 +58,10 @@ impl Inner {
         let mut entry = record.copy();
         if row.version > 0 {
             entry.suspicion = self.sealer.open(&row).and_then(Record::decode)?.suspicion;
+            if let Some(suspicion) = &mut entry.suspicion {
+                // This one is none of those that are looked for.
+                suspicion.most = suspicion.most.saturating_add(1);
+            }
         }
         row.state = RowState::OrphanSuspected;
         (row.owner, row.lease_until, row.updated) = (None, now, now);

@@ -207,39 +207,35 @@ impl Inner {
         let Some(mut suspicion) = record.suspicion.take() else { return row };
         row.attempt = row.attempt.saturating_add(1);
         (row.owner, row.lease_until, row.updated) = (None, now, now);
-        let put_off = match self.settled(&mut suspicion, subject).await {
-            Ok(()) => None,
-            Err(pause) => Some(pause),
-        };
-        if put_off.is_none() {
-            let look = self.look(record, &suspicion, subject).await;
-            if let Look::Revoked(serials) = &look {
-                for serial in serials.iter().filter(|serial| !suspicion.revoked.contains(serial)).cloned().collect::<Vec<_>>() {
-                    done.revoked += 1;
-                    self.emit(EventId::CertificateHandedToRevocation, subject, row.attempt, |event| {
-                        event
-                            .with_message("A certificate that nobody got was found at the CA.")
-                            .with_detail("serial", &serial)
-                            .with_detail("revoked", "true")
-                    });
-                    suspicion.revoked.push(serial);
-                }
-            }
-            if look == Look::CannotTell && suspicion.note.as_deref() != Some(BY_HAND) {
-                self.emit(EventId::AnswerLost, subject, row.attempt, |event| event.with_message(BY_HAND));
-            }
-            suspicion.note = match &look {
-                Look::CannotTell => Some(BY_HAND.to_owned()),
-                Look::NotNow(reason) => Some(reason.clone()),
-                Look::Revoked(_) => None,
-            };
-            match after(&look, suspicion.revoked.len(), suspicion.most, now.since(row.created)) {
-                Some(pause) => row.due = now.saturating_add(pause),
-                None => row.state = RowState::Acknowledged,
+        if let Err(pause) = self.settled(&mut suspicion, subject).await {
+            row.due = now.saturating_add(pause);
+            record.suspicion = Some(suspicion);
+            return row;
+        }
+        let look = self.look(record, &suspicion, subject).await;
+        if let Look::Revoked(serials) = &look {
+            for serial in serials.iter().filter(|serial| !suspicion.revoked.contains(serial)).cloned().collect::<Vec<_>>() {
+                done.revoked += 1;
+                self.emit(EventId::CertificateHandedToRevocation, subject, row.attempt, |event| {
+                    event
+                        .with_message("A certificate that nobody got was found at the CA.")
+                        .with_detail("serial", &serial)
+                        .with_detail("revoked", "true")
+                });
+                suspicion.revoked.push(serial);
             }
         }
-        if let Some(pause) = put_off {
-            row.due = now.saturating_add(pause);
+        if look == Look::CannotTell && suspicion.note.as_deref() != Some(BY_HAND) {
+            self.emit(EventId::AnswerLost, subject, row.attempt, |event| event.with_message(BY_HAND));
+        }
+        suspicion.note = match &look {
+            Look::CannotTell => Some(BY_HAND.to_owned()),
+            Look::NotNow(reason) => Some(reason.clone()),
+            Look::Revoked(_) => None,
+        };
+        match after(&look, suspicion.revoked.len(), suspicion.most, now.since(row.created)) {
+            Some(pause) => row.due = now.saturating_add(pause),
+            None => row.state = RowState::Acknowledged,
         }
         record.suspicion = Some(suspicion);
         row
