@@ -178,7 +178,7 @@ fn whatever_happened_a_healthy_ca_is_asked_again_and_half_open_lets_few_through(
         for _ in 0..300 {
             match dice.throw() % 12 {
                 0..=4 => {
-                    let (repeat, random) = (dice.throw() % 4 == 0, dice.throw());
+                    let (repeat, random) = (dice.throw().is_multiple_of(4), dice.throw());
                     match machine.ask(repeat, now, random) {
                         Decision::Go(ticket) => out.push(ticket),
                         Decision::Wait { pause, .. } => assert!(!pause.is_zero() && pause <= secs(3_700), "seed {seed}: {pause:?}"),
@@ -213,7 +213,7 @@ fn whatever_happened_a_healthy_ca_is_asked_again_and_half_open_lets_few_through(
         out.drain(..).for_each(|ticket| assert!(machine.answer(ticket, Verdict::Unused, now, 0).is_none()));
         let (mut waited, mut calls) = (Duration::ZERO, 0);
         while machine.phase != Phase::Closed {
-            match machine.ask(dice.throw() % 2 == 0, now, dice.throw()) {
+            match machine.ask(dice.throw().is_multiple_of(2), now, dice.throw()) {
                 Decision::Go(ticket) => {
                     calls += 1;
                     machine.answer(ticket, Verdict::Healthy, now, dice.throw());
