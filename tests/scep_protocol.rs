@@ -12,6 +12,8 @@ mod support;
 mod forms;
 #[path = "scep_protocol/idempotency.rs"]
 mod idempotency;
+#[path = "scep_protocol/orphans.rs"]
+mod orphans;
 #[path = "scep_protocol/pending.rs"]
 mod pending;
 #[path = "scep_protocol/query.rs"]

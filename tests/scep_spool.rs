@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use intune_connector::adapters::SqliteJournal;
 use intune_connector::event::{Event, EventId};
-use intune_connector::message::scep::PkiStatus;
+use intune_connector::message::scep::{PkiStatus, ReplyTo};
 use intune_connector::ports::{
     Change, ClaimRequest, CommitAnswer, Journal, JournalScope, JournalStats, LoadRequest, PortError, PortErrorKind, PruneRequest,
     RenewRequest, Row, RowKey, RowKind,
@@ -27,7 +27,7 @@ use intune_connector::ports::{
 use intune_connector::scep::{NotificationPolicy, Persistence, ServiceBuilder};
 use intune_connector::secret::SecretBytes;
 use intune_connector::time::Timestamp;
-use scep_lab::{CHALLENGE, Lab};
+use scep_lab::{CHALLENGE, Client, Lab};
 
 const KEY: [u8; 32] = [0x5E; 32];
 const MINUTE: Duration = Duration::from_secs(60);
@@ -212,23 +212,24 @@ impl Journal for Mishap {
     }
 }
 
-/// A request whose notification fails and cannot be stored: the client gets its certificate, and the operator 4010 with the reason.
+/// A request whose notification fails and cannot be stored: the operator gets 4010 with the reason. That it has ended cannot be stored either,
+/// so the client is told to come again: what the journal does not know as released would be revoked later.
 #[cfg(unix)]
-fn unable_to_spool(disk: &mounts::Mount, happens: impl FnOnce() + Send + 'static, reason: &str) -> Lab {
+fn unable_to_spool(disk: &mounts::Mount, happens: impl FnOnce() + Send + 'static, reason: &str) -> (Lab, Client, Vec<u8>, ReplyTo) {
     let journal = SqliteJournal::open(disk.path().join("journal.db")).unwrap();
     let journal = Arc::new(Mishap { journal, before: Mutex::new(Some(Box::new(happens))) });
     let lab = Lab::with_journal(journal, spooling(KEY));
     lab.notifier.fail.store(1, Ordering::SeqCst);
     let client = lab.client();
     let (message, to) = client.message(&lab.ra);
-    client.certificate(&client.reply(&lab.post(&message), &to, &lab.ra));
-    // 13: that the request has ended could not be stored either.
-    assert_eq!(lab.codes(), [4003, 4004, 4006, 4009, 4010, 13, 4002]);
+    assert_eq!(lab.post(&message).status, 503);
+    // 13: the journal failed.
+    assert_eq!(lab.codes(), [4003, 4004, 4006, 4009, 4010, 13, 4001]);
     let events = lab.sink.events();
     let event = events.iter().find(|event| event.id == EventId::ScepNotifySaveToDiskFailed).unwrap();
     assert!(event.message.contains(reason), "{}", event.message);
     assert!(!format!("{events:?}").contains(CHALLENGE));
-    lab
+    (lab, client, message, to)
 }
 
 #[cfg(unix)]
@@ -236,13 +237,15 @@ fn unable_to_spool(disk: &mounts::Mount, happens: impl FnOnce() + Send + 'static
 fn a_full_disk_raises_4010_and_everything_works_again_when_there_is_space() {
     let Some(disk) = mounts::Mount::tmpfs(1_024) else { return };
     let folder = disk.path().to_owned();
-    let lab = unable_to_spool(&disk, move || mounts::fill(&folder), "disk is full");
+    let (lab, first, first_message, first_to) = unable_to_spool(&disk, move || mounts::fill(&folder), "disk is full");
     // Nothing is issued that could not be remembered.
     let client = lab.client();
     let (message, to) = client.message(&lab.ra);
     assert_eq!(lab.post(&message).status, 503);
     assert_eq!(lab.ca.asks.load(Ordering::SeqCst), 1);
     disk.free();
+    first.certificate(&first.reply(&lab.post(&first_message), &first_to, &lab.ra));
+    assert_eq!(lab.ca.asks.load(Ordering::SeqCst), 1, "it gets the one that was issued");
     lab.notifier.fail.store(1, Ordering::SeqCst);
     assert_eq!(client.reply(&lab.post(&message), &to, &lab.ra).status(), PkiStatus::Success);
     let later = Timestamp::system_now().saturating_add(10 * MINUTE);

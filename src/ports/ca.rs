@@ -445,7 +445,8 @@ pub trait CertificateAuthority: Debug + Send + Sync {
     async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError>;
 
     /// Every certificate that was issued for a request, when it was asked more than once: the connector revokes those that nobody gets. By
-    /// the request's own key, whatever the CA knows it by. The default: what `find` gives, which is enough for a CA that is idempotent.
+    /// the request's own key, whatever the CA knows it by: never by the public key, which SCEP clients keep, or certificates in use are revoked.
+    /// The default: what `find` gives, which is enough for a CA that is idempotent.
     ///
     /// # Errors
     /// Tried again later.

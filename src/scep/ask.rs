@@ -68,6 +68,7 @@ impl Enrolment<'_> {
                     record::E_TIMEOUT,
                 );
                 self.emit_issue_failure(attempt);
+                self.record.lost = self.record.lost.saturating_add(1);
                 return Input::StillPending;
             }
             inner.context.runtime.sleep(after.max(Duration::from_millis(100))).await;
@@ -88,6 +89,7 @@ impl Enrolment<'_> {
                     event.with_error_class(error.class()).with_message(&error.to_string())
                 });
                 self.lost = Some(inner.now());
+                self.record.lost = self.record.lost.saturating_add(1);
                 Input::IssueLost
             }
             Retry::Later | Retry::After(_) if time_left && attempt < inner.persistence.issue_attempts => Input::IssueNotDone,
@@ -120,6 +122,8 @@ impl Enrolment<'_> {
                     return Input::NoVerdict;
                 }
                 self.took(*issued);
+                // It is one of those whose answer was lost.
+                self.record.lost = self.record.lost.saturating_sub(1);
                 inner.emit(EventId::ScepIssuedSuccess, &self.subject, 0, |event| event.with_detail("found", "true"));
                 Input::Issued
             }
@@ -163,6 +167,10 @@ impl Enrolment<'_> {
 
     fn took(&mut self, issued: Issued) {
         self.record.pending = None;
+        if self.authority.issuer.is_idempotent {
+            // There is this one and no other.
+            self.record.lost = 0;
+        }
         self.record.certificate = Some(issued.certificate.as_ref().to_vec());
         self.record.ca_side_id.clone_from(&issued.ca_side_id);
         self.issued = Some(issued);

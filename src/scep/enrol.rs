@@ -115,6 +115,8 @@ impl<'a> Enrolment<'a> {
             is_renewal: verified.is_renewal,
             told: Told::No,
             pending: None,
+            lost: 0,
+            suspicion: None,
         };
         Self::with(inner, authority, Some(verified.csr), record, subject, deadline)
     }

@@ -11,12 +11,12 @@ use crate::flow::credential::{Credential, day};
 use crate::message::certificate::Certificate;
 use crate::message::csr::Csr;
 use crate::ports::{
-    CertificatePlan, Change, ClaimRequest, FindAnswer, FindRequest, IssueAnswer, Issued, LoadRequest, PortError, PortErrorKind,
-    PruneRequest, Row, RowKind, RowState, StatusRequest,
+    Change, ClaimRequest, FindAnswer, FindRequest, IssueAnswer, Issued, LoadRequest, PortError, PortErrorKind, PruneRequest, Row, RowKind,
+    RowState, StatusRequest,
 };
 use crate::retry::{ErrorClass, Retry};
 use crate::secret::SecretBytes;
-use crate::terms::{Flow, KeyAlgorithm};
+use crate::terms::Flow;
 use crate::time::Timestamp;
 
 /// Rows taken in one call, so that a call ends.
@@ -26,8 +26,9 @@ const PRUNED_AT_ONCE: usize = 1_000;
 const PRUNES: usize = 120;
 /// How long another instance leaves claimed rows alone.
 const LEASE: Duration = Duration::from_secs(600);
-/// Attempts to revoke an orphan before it is left to an operator.
+/// Attempts to revoke an orphan before an operator is told; then it is tried once a day.
 const REVOKE_ATTEMPTS: u32 = 30;
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// What one call of [`Service::maintain`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -135,6 +136,7 @@ impl Inner {
         }
         let mut row = match row.key.kind {
             RowKind::Notification => self.retry_notification(row, &record, &subject, now, done).await,
+            RowKind::Orphan if record.suspicion.is_some() => self.sweep(row, &mut record, &subject, now, done).await,
             RowKind::Orphan => self.retry_revocation(row, &record, &subject, now, done).await,
             _ => self.clear_away(row, &record, &subject, now).await,
         };
@@ -202,17 +204,21 @@ impl Inner {
         row.attempt = row.attempt.saturating_add(1);
         row.updated = now;
         match self.revoke(record, subject).await {
-            Ok(()) => {
+            Ok(_) => {
                 done.revoked += 1;
                 row.state = RowState::Acknowledged;
                 row
             }
             Err(_) if row.attempt < REVOKE_ATTEMPTS => self.later(row, now),
+            // It stays in the ledger until it is revoked, or an operator closes it.
             Err(error) => {
-                row.state = RowState::Parked;
-                self.emit(EventId::CertificateHandedToRevocation, subject, row.attempt, |event| {
-                    event.with_detail("revoked", "false").with_error_class(error.class()).with_message("It must be revoked by hand.")
-                });
+                if row.attempt == REVOKE_ATTEMPTS {
+                    self.emit(EventId::CertificateHandedToRevocation, subject, row.attempt, |event| {
+                        event.with_detail("revoked", "false").with_error_class(error.class()).with_message("It must be revoked by hand.")
+                    });
+                }
+                row = self.later(row, now);
+                row.due = now.saturating_add(DAY);
                 row
             }
         }
@@ -223,6 +229,8 @@ impl Inner {
         let left = match (&record.certificate, row.state) {
             (Some(_), _) => Left::Certificate(Box::new(record.copy())),
             (None, RowState::Asked) if record.pending.is_some() => self.ask_about_pending(&row, record, subject).await,
+            // The ledger of orphans has it.
+            (None, RowState::OrphanSuspected) if record.lost > 0 => Left::Nothing,
             (None, RowState::Asked | RowState::OrphanSuspected) => self.find_again(&row, record, subject).await,
             (None, _) => Left::Nothing,
         };
@@ -243,15 +251,26 @@ impl Inner {
                 _ => return self.later(row, now),
             },
             Left::CaIsAway if row.attempt < REVOKE_ATTEMPTS => return self.later(row, now),
-            Left::CaIsAway => self.park(&row, subject, "The CA does not answer; look there for a certificate that nobody has."),
-            Left::Unknown(reason) => self.park(&row, subject, reason),
+            Left::CaIsAway => {
+                let reason = "The CA does not answer; look there for a certificate that nobody has.";
+                if !self.suspect_left(&row, record, subject, reason).await {
+                    return self.later(row, now);
+                }
+                RowState::Failed
+            }
+            Left::Unknown(reason) if self.suspect_left(&row, record, subject, reason).await => RowState::Failed,
+            Left::Unknown(_) => return self.later(row, now),
         };
         row
     }
 
-    fn park(&self, row: &Row, subject: &Subject, reason: &str) -> RowState {
-        self.emit(EventId::AnswerLost, subject, row.attempt, |event| event.with_message(reason));
-        RowState::Parked
+    /// Lists what may have been issued; an operator is told once. Whether it is listed.
+    async fn suspect_left(&self, row: &Row, record: &Record, subject: &Subject, reason: &str) -> bool {
+        let listed = self.list_suspicion(row, record, reason, subject).await;
+        if listed {
+            self.emit(EventId::AnswerLost, subject, row.attempt, |event| event.with_message(reason));
+        }
+        listed
     }
 
     /// What became of a request that the CA held, at the end of its time.
@@ -275,10 +294,7 @@ impl Inner {
         let Ok(csr) = Csr::from_der(record.csr.secret_bytes(), &self.context.limits) else { return unknown };
         let Ok(key) = record::run_key(&self.context.provider, row.key.key, row.created) else { return Left::CaIsAway };
         let Ok(asked) = self.authority_of(record) else { return unknown };
-        // The plan is not stored; key and CSR say what is looked for.
-        let ca = record.ca.clone().unwrap_or_else(|| self.authorities().current.issuer.name.clone());
-        let mut plan = CertificatePlan::new(ca, csr.subject().as_der().to_vec(), KeyAlgorithm::Rsa2048, row.created);
-        plan.subject_alt_names = csr.subject_alt_names().to_vec();
+        let plan = self.plan_to_find(record, &csr, row.created);
         let der = rustls_pki_types::CertificateSigningRequestDer::from(record.csr.secret_bytes());
         let request = FindRequest::new(key, &der, csr.spki(), &plan, self.soon());
         match self.ask(self.soon(), subject, &asked.issuer, false, asked.issuer.ca.find(request)).await {

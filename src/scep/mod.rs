@@ -13,6 +13,7 @@ mod maintain;
 mod news;
 mod nonces;
 mod orphan;
+mod orphans;
 mod query;
 mod record;
 mod registration;
@@ -20,6 +21,7 @@ mod renewal;
 mod service;
 mod step;
 mod stored;
+mod suspicion;
 mod wire;
 
 pub use authority::{NextCa, RolloverError};
@@ -27,6 +29,7 @@ pub use builder::{ScepBuildError, ServiceBuilder};
 pub use config::{Admission, AlgorithmPolicy, CaCertificates, NotificationPolicy, PendingPolicy, Persistence, RenewalPolicy};
 pub use http::{Method, Request, Response, media_type};
 pub use maintain::Maintained;
+pub use orphans::{OrphanError, OrphanRecord};
 pub use registration::{ManagedRegistrationAuthority, RegistrationAuthoritySource};
 pub use service::Service;
 

@@ -11,10 +11,12 @@ use super::record::Record;
 use super::service::{Inner, Subject};
 use super::step::Input;
 use crate::event::EventId;
+use crate::flow::seal::SealError;
 use crate::ids::{IdempotencyKey, SerialNumber};
 use crate::message::certificate::Certificate;
-use crate::ports::{Change, PortError, RevokeCall, Row, RowKey, RowKind, RowState, SealedBlob};
+use crate::ports::{Change, CommitAnswer, LoadRequest, PortError, RevokeAnswer, RevokeCall, Row, RowKey, RowKind, RowState, SealedBlob};
 use crate::terms::{Flow, RevocationReason};
+use crate::time::Timestamp;
 
 impl Enrolment<'_> {
     pub(super) async fn hand_to_revocation(&mut self) -> Input {
@@ -39,21 +41,42 @@ impl Inner {
         }
         let (now, key) = (self.now(), RowKey { kind: RowKind::Orphan, key: run_key });
         let deadline = now.saturating_add(Duration::from_secs(10));
-        let mut row = Row::new(key, Flow::Scep, now, SealedBlob::new(Vec::new()));
-        row.state = RowState::OrphanSuspected;
-        row.due = now.saturating_add(self.persistence.backoff(1));
-        row.attempt = 1;
-        let stored = match self.sealer.seal(&row, record.copy().encode().bytes()) {
-            Ok(blob) => {
-                row.blob = blob;
-                self.within(deadline, subject, self.journal.commit(vec![Change::new(row)])).await.map(drop)
-            }
-            Err(error) => Err(PortError::rejected(error.to_string())),
+        let stored = async {
+            let known = self.journal.load(LoadRequest::Keys(vec![key])).await?.into_iter().next();
+            self.store(self.known_orphan(known, key, record, now).map_err(|error| PortError::rejected(error.to_string()))?).await
         };
+        let stored = self.within(deadline, subject, stored).await;
         if let Err(error) = &stored {
             self.journal_failed(subject, error);
         }
         stored.is_ok()
+    }
+
+    /// The row of a certificate to be revoked. What else is suspected of the same transaction stays in it.
+    fn known_orphan(&self, known: Option<Row>, key: RowKey, record: &Record, now: Timestamp) -> Result<Row, SealError> {
+        let mut row = known.unwrap_or_else(|| Row::new(key, Flow::Scep, now, SealedBlob::new(Vec::new())));
+        let mut entry = record.copy();
+        if row.version > 0 {
+            entry.suspicion = self.sealer.open(&row).and_then(Record::decode)?.suspicion;
+            if let Some(suspicion) = &mut entry.suspicion {
+                // This one is none of those that are looked for.
+                suspicion.most = suspicion.most.saturating_add(1);
+            }
+        }
+        row.state = RowState::OrphanSuspected;
+        (row.owner, row.lease_until, row.updated) = (None, now, now);
+        row.due = now.saturating_add(self.persistence.backoff(1));
+        row.attempt = 1;
+        row.blob = self.sealer.seal(&row, entry.encode().bytes())?;
+        Ok(row)
+    }
+
+    /// Stores one row, unless somebody has changed it.
+    pub(super) async fn store(&self, row: Row) -> Result<(), PortError> {
+        match self.journal.commit(vec![Change::new(row)]).await?.as_slice() {
+            [CommitAnswer::Stored(_)] => Ok(()),
+            _ => Err(PortError::transient("the row was changed by another in the meantime")),
+        }
     }
 
     pub(super) fn serial_of(&self, record: &Record) -> Option<SerialNumber> {
@@ -72,13 +95,13 @@ impl Inner {
     }
 
     /// One attempt to revoke.
-    pub(super) async fn revoke(&self, record: &Record, subject: &Subject) -> Result<(), PortError> {
+    pub(super) async fn revoke(&self, record: &Record, subject: &Subject) -> Result<RevokeAnswer, PortError> {
         let deadline = self.now().saturating_add(Duration::from_secs(10));
         let serial = self.serial_of(record).ok_or_else(|| PortError::rejected("the certificate cannot be read"))?;
         let certificate = record.certificate.as_deref().map(CertificateDer::from);
         let call =
             RevokeCall::new(&serial, certificate.as_ref(), record.ca_side_id.as_deref(), RevocationReason::CessationOfOperation, deadline);
         let authority = self.authority_of(record)?;
-        self.ask(deadline, subject, &authority.issuer, false, authority.issuer.ca.revoke(call)).await.map(drop)
+        self.ask(deadline, subject, &authority.issuer, false, authority.issuer.ca.revoke(call)).await
     }
 }

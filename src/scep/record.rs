@@ -1,5 +1,6 @@
 //! What the rows of the SCEP service hold, before sealing. A CSR holds the challenge: every record is a secret.
 
+use super::suspicion::Suspicion;
 use crate::crypto::{CryptoProvider, DigestAlgorithm};
 use crate::flow::plan;
 use crate::flow::record::{RecordReader, RecordWriter};
@@ -24,6 +25,8 @@ mod field {
     pub(super) const POLL_ID: u8 = 12;
     pub(super) const POLL_AT: u8 = 13;
     pub(super) const RENEWAL: u8 = 14;
+    pub(super) const LOST: u8 = 15;
+    // 20 to 27 are of plans, 30 to 36 of suspicions.
     pub(super) const RUN: u8 = 40;
     pub(super) const SIGNER_KEY: u8 = 41;
     pub(super) const NONCE: u8 = 42;
@@ -52,6 +55,10 @@ pub(crate) struct Record {
     pub(crate) told: Told,
     /// While the CA holds the request.
     pub(crate) pending: Option<Pending>,
+    /// Asks whose end is not known: so many certificates may exist, or come to exist, that nobody has seen.
+    pub(crate) lost: u32,
+    /// In a row of the ledger of orphans.
+    pub(crate) suspicion: Option<Suspicion>,
 }
 
 /// A request that the CA holds.
@@ -111,6 +118,12 @@ impl Record {
             writer.field(field::POLL_ID, pending.poll_id.as_bytes()).field(field::POLL_AT, &pending.at.as_micros().to_be_bytes());
             plan::encode(&mut writer, &pending.plan);
         }
+        if self.lost > 0 {
+            writer.field(field::LOST, &i64::from(self.lost).to_be_bytes());
+        }
+        if let Some(suspicion) = &self.suspicion {
+            suspicion.encode(&mut writer);
+        }
         writer
     }
 
@@ -138,6 +151,8 @@ impl Record {
                 _ => Told::No,
             },
             pending: decode_pending(&reader),
+            lost: reader.integer(field::LOST).and_then(|lost| u32::try_from(lost).ok()).unwrap_or(0),
+            suspicion: Suspicion::decode(&reader),
         })
     }
 
@@ -160,6 +175,8 @@ impl Record {
             is_renewal: self.is_renewal,
             told: self.told,
             pending: self.pending.clone(),
+            lost: self.lost,
+            suspicion: self.suspicion.clone(),
         }
     }
 }

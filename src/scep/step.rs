@@ -325,7 +325,10 @@ impl Transaction {
     }
 
     fn ask_again(&mut self, otherwise: RowState) -> Action {
-        if self.resumed && self.issue_attempt == 0 {
+        let is_lost = self.at == At::Finding;
+        let has_more = self.issue_attempt < self.rules.issue_attempts;
+        // What may come of the lost ask is stored before there can be a second certificate.
+        if is_lost && (self.issue_attempt == 0 || (has_more && !self.rules.ca_is_idempotent)) {
             return self.go(At::CommittingAsked, Action::Commit(RowState::Asked));
         }
         if self.issue_attempt < self.rules.issue_attempts { self.ask() } else { self.refuse(Stage::Issue, otherwise) }
@@ -457,7 +460,8 @@ mod tests {
     fn a_lost_answer_goes_to_find_and_never_to_a_plain_second_ask() {
         let asked = [NEW, Input::Accepted, Input::Committed, Input::IssueLost];
         assert_eq!(run(STRICT, &asked)[3], Action::Find);
-        assert_eq!(run(STRICT, &[&asked[..], &[Input::Absent]].concat())[4], Action::Issue(2));
+        let again = run(STRICT, &[&asked[..], &[Input::Absent, Input::Committed]].concat());
+        assert_eq!(again[4..], [Action::Commit(RowState::Asked), Action::Issue(2)], "what may come of the lost one is stored first");
         assert_eq!(
             run(STRICT, &[&asked[..], &[Input::CannotTell, Input::Notified]].concat())[5],
             Action::Commit(RowState::OrphanSuspected)

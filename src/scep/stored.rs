@@ -121,6 +121,11 @@ impl Enrolment<'_> {
                 Err(error) => return self.journal_failed(&error),
             }
         }
+        let mut record = record;
+        if row.state == RowState::Asked && record.pending.is_none() {
+            // An earlier run asked, and its end is not known.
+            record.lost = record.lost.saturating_add(1);
+        }
         if let Some(failure) = &record.failure {
             self.fail(ErrorClass::Request, &failure.description, failure.hresult);
         }
@@ -176,7 +181,7 @@ impl Enrolment<'_> {
         Input::New
     }
 
-    fn does_not_open(&self, error: SealError) -> Input {
+    pub(super) fn does_not_open(&self, error: SealError) -> Input {
         self.journal_failed(&PortError::misconfigured(error.to_string()))
     }
 
@@ -200,6 +205,10 @@ impl Enrolment<'_> {
                 stage: String::new(),
             });
         }
+        let suspicion = match self.suspicion(&row, state).await {
+            Ok(suspicion) => suspicion,
+            Err(input) => return input,
+        };
         if state == RowState::Acknowledged && self.record.told == Told::Yes {
             // It holds the challenge, and nothing is asked with it any more.
             self.record.csr = SecretBytes::zeroed(0);
@@ -222,7 +231,8 @@ impl Enrolment<'_> {
         }
         let Ok(blob) = inner.sealer.seal(&row, self.record.encode().bytes()) else { return Input::JournalFailed };
         row.blob = blob;
-        let changes: Vec<Change> = core::iter::once(row.clone()).chain(self.latest.take()).map(Change::new).collect();
+        let (latest, listed) = (self.latest.take(), suspicion.is_some());
+        let changes: Vec<Change> = core::iter::once(row.clone()).chain(latest).chain(suspicion).map(Change::new).collect();
         // What was done after the deadline, a revocation for one, must be stored too.
         let deadline = self.deadline.max(now).saturating_add(Duration::from_secs(5));
         let stored = inner.within(deadline, &self.subject, inner.journal.commit(changes)).await;
@@ -230,6 +240,8 @@ impl Enrolment<'_> {
             Ok([CommitAnswer::Stored(version), others @ ..]) => {
                 row.version = *version;
                 self.row = Some(row);
+                // A row of the ledger that another looks at is there already; it reads from this one how the transaction ended.
+                let others = if listed { others.split_last().map_or(others, |(_, others)| others) } else { others };
                 let all = others.iter().all(|answer| matches!(answer, CommitAnswer::Stored(_)));
                 if all { Input::Committed } else { Input::Conflict }
             }

@@ -195,17 +195,11 @@ fn certificates(world: &World) -> Vec<String> {
 }
 
 /// Whether the orphan ledger has it and goes on watching: where the CA cannot be searched, or a clock that jumped has put the look off.
-///
-/// What SCEP cannot find out for want of a search is parked, with an event.
 fn is_ledgered(world: &World, issued: &crate::ca::Entry) -> bool {
     let is_watched = !world.ca.is_searchable() || jumped(world) > CLOCK_DIFFERENCE;
-    world.store.rows().iter().any(|row| match row.key.kind {
-        RowKind::Orphan => {
-            let is_refused = parked(world, row.key.key);
-            (is_watched || is_refused) && Some(row.key.key) == issued.key && !row.state.is_final()
-        }
-        RowKind::ScepTransaction => !world.ca.is_searchable() && issued.subject.starts_with("CN=scep") && row.state == RowState::Parked,
-        _ => false,
+    world.store.rows().iter().filter(|row| row.key.kind == RowKind::Orphan).any(|row| {
+        let is_refused = parked(world, row.key.key);
+        (is_watched || is_refused) && Some(row.key.key) == issued.key && !row.state.is_final()
     })
 }
 

@@ -39,6 +39,7 @@ pub const DEADLINE: Duration = Duration::from_secs(6 * 3_600);
 const GIVE_UP: Duration = Duration::from_secs(5 * 86_400);
 /// For what the sweep does after the last request has ended.
 const SWEEP_TIME: Duration = Duration::from_secs(5_400);
+const LEASE: Duration = Duration::from_secs(480);
 
 /// What a seed came to.
 pub struct Played {
@@ -59,7 +60,7 @@ pub struct World {
     pub store: Arc<Store>,
     pub desk: Arc<Desk>,
     pub log: AdminLog,
-    /// When processes ended.
+    /// When processes ended, or were stopped for so long that others took over.
     pub ends: Mutex<Vec<Duration>>,
     /// By how much wall clocks jumped in all, in microseconds, whatever the direction.
     pub jumped: Mutex<u64>,
@@ -241,6 +242,10 @@ impl World {
                     self.chance.tell(|| format!("{}/{} is stopped for {} s", process.instance, process.number, time.as_secs()));
                     process.stop(self.runtime.monotonic(), time);
                     self.chance.count_stop();
+                    if time >= LEASE / 2 {
+                        // Others take over what it has, as if it had ended, and tell the same once more.
+                        self.ends.lock().unwrap().push(self.runtime.monotonic());
+                    }
                 }
                 continue;
             }
@@ -360,7 +365,7 @@ impl World {
             // A clock that jumps ahead by a day forgets what is a day old.
             .retention(7 * DAY)
             // Looked at four times in a lease: what idle machines cost is not tried here.
-            .lease(Duration::from_secs(480))
+            .lease(LEASE)
             .runtime(runtime)
             .sink(Arc::new(self.sink(process)))
             .flow(pkcs.with_settings(settings()))

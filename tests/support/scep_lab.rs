@@ -152,6 +152,8 @@ pub struct TestCa {
     pub ends: Mutex<Option<Timestamp>>,
     /// What `find` gives, whatever is looked for.
     pub finds: Mutex<Option<Vec<u8>>>,
+    /// Cannot be searched.
+    pub blind: AtomicBool,
     /// Answers `lookup`.
     pub looks_up: AtomicBool,
     /// Gives a CRL.
@@ -188,6 +190,7 @@ impl TestCa {
             longer: Mutex::default(),
             ends: Mutex::default(),
             finds: Mutex::default(),
+            blind: AtomicBool::new(false),
             looks_up: AtomicBool::new(false),
             gives_crl: AtomicBool::new(false),
         }
@@ -233,7 +236,9 @@ impl TestCa {
 impl CertificateAuthority for TestCa {
     fn capabilities(&self) -> CaCapabilities {
         let mut capabilities = CaCapabilities::minimal();
-        capabilities.find = true;
+        capabilities.find = !self.blind.load(Ordering::SeqCst);
+        // It issues before it answers, or not at all.
+        capabilities.in_flight = Duration::ZERO;
         capabilities.revoke_by = vec![RevokeBy::Serial];
         capabilities.lookup_by_serial = self.looks_up.load(Ordering::SeqCst);
         capabilities
@@ -269,6 +274,9 @@ impl CertificateAuthority for TestCa {
     }
 
     async fn find(&self, request: FindRequest<'_>) -> Result<FindAnswer, PortError> {
+        if self.blind.load(Ordering::SeqCst) {
+            return Ok(FindAnswer::CannotTell);
+        }
         let by_key = self.finds.lock().unwrap().clone();
         Ok(match by_key.as_ref().or(self.issued.lock().unwrap().get(request.key.as_bytes())) {
             Some(der) => FindAnswer::Found(Box::new(Issued::new(CertificateDer::from(der.clone())))),
