@@ -29,7 +29,7 @@ use crate::policy::post_issue::{self, Checked, Expected, Mismatch, PostIssueErro
 use crate::policy::{ApprovedRecipient, PolicyError};
 use crate::ports::{
     CaCapabilities, CertificateAuthority, Failure, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, Outcome, Payload,
-    PkcsRequest, PkcsResult, PortError, PortErrorKind, QueueItem, RequestMeta, RevokeCall, RowState, StatusRequest,
+    PkcsRequest, PkcsResult, PortError, PortErrorKind, QueueItem, RequestMeta, RevokeCall, StatusRequest,
 };
 use crate::retry::{Effect, ErrorClass, Retry};
 use crate::secret::{Password, SecretBytes};
@@ -210,7 +210,7 @@ impl Task for PkcsTask {
             let done = match action {
                 Action::Make => self.make(context, job, now).await,
                 Action::Commit(state) => {
-                    if state == RowState::OrphanSuspected {
+                    if self.machine.as_ref().is_some_and(|machine| machine.phase == Phase::Suspect) {
                         self.tell_lost(
                             context,
                             job,
@@ -297,9 +297,11 @@ impl PkcsTask {
         self.key = Some(resumed.key);
         self.made = Some(Arc::new(restored.made));
         self.issued = restored.issued.map(Arc::new);
-        if restored.machine.phase == Phase::Refused {
-            self.failure = Some(Failure::new(ErrorClass::Transient, "the connector ended while the request failed"));
-        }
+        self.failure = match restored.machine.phase {
+            Phase::Refused => Some(Failure::new(ErrorClass::Transient, "the connector ended while the request failed")),
+            Phase::Revoke { .. } => Some(Failure::new(ErrorClass::Policy, "the CA's certificate was refused by the post-issue check")),
+            _ => None,
+        };
         self.machine = Some(restored.machine);
     }
 

@@ -47,6 +47,8 @@ pub(crate) enum Phase {
     Pending { poll_id: String, due: Timestamp },
     /// A certificate is there, unchecked.
     Check,
+    /// It failed the check and will be revoked: journal that first, lest another run takes it for good.
+    Doomed,
     /// It failed the check: revoke it.
     Revoke { calls: u32, due: Timestamp },
     /// It passed: journal that.
@@ -140,6 +142,8 @@ pub(crate) struct Machine {
     pub(crate) orphan_suspected: bool,
     /// Asks that went unanswered before the present one, of a CA that is not idempotent: each may still lead to a certificate.
     pub(crate) earlier: u32,
+    /// The CA was asked, and its answer is lost.
+    unanswered: bool,
 }
 
 /// How far a request came, as its row keeps it.
@@ -159,6 +163,8 @@ pub(crate) enum Mark {
     Issued,
     /// It ended without a result.
     Refused,
+    /// A certificate is there that is to be revoked.
+    Doomed,
 }
 
 impl Mark {
@@ -172,6 +178,7 @@ impl Mark {
             Self::Again => 5,
             Self::Issued => 6,
             Self::Refused => 7,
+            Self::Doomed => 8,
         }
     }
 
@@ -185,6 +192,7 @@ impl Mark {
             5 => Self::Again,
             6 => Self::Issued,
             7 => Self::Refused,
+            8 => Self::Doomed,
             _ => return None,
         })
     }
@@ -192,7 +200,7 @@ impl Mark {
 
 impl Machine {
     pub(crate) fn new(abilities: Abilities, find_first: bool) -> Self {
-        Self { phase: Phase::New, abilities, find_first, orphan_suspected: false, earlier: 0 }
+        Self { phase: Phase::New, abilities, find_first, orphan_suspected: false, earlier: 0, unanswered: false }
     }
 
     /// What the row shall say. A phase that is not committed by itself may have gone on by the time the process ends, so it says the more
@@ -204,7 +212,8 @@ impl Machine {
             Phase::Announce | Phase::Ask | Phase::LookAfterLoss { last: false, .. } => Mark::Asked,
             Phase::LookAfterLoss { last: true, .. } => Mark::AskedLast,
             Phase::Pending { poll_id, .. } => Mark::Pending(poll_id.clone()),
-            Phase::Check | Phase::Revoke { .. } | Phase::Passed | Phase::Pack => Mark::Issued,
+            Phase::Check | Phase::Passed | Phase::Pack => Mark::Issued,
+            Phase::Doomed | Phase::Revoke { .. } => Mark::Doomed,
             Phase::Refused => Mark::Refused,
         }
     }
@@ -220,7 +229,10 @@ impl Machine {
                 Phase::Announce
             }
             Mark::Asked | Mark::AskedLast if abilities.find => Phase::LookAfterLoss { lost: now, last: mark == Mark::AskedLast, due: now },
-            Mark::Asked | Mark::AskedLast if abilities.idempotent => Phase::Ask,
+            Mark::Asked | Mark::AskedLast if abilities.idempotent => {
+                machine.unanswered = true;
+                Phase::Ask
+            }
             Mark::Asked => {
                 machine.orphan_suspected = true;
                 machine.earlier = 1;
@@ -233,7 +245,8 @@ impl Machine {
             Mark::Pending(poll_id) => Phase::Pending { poll_id, due: now },
             Mark::Again => Phase::Announce,
             Mark::Issued if has_certificate => Phase::Check,
-            Mark::Issued | Mark::Refused => Phase::Refused,
+            Mark::Doomed if has_certificate => Phase::Revoke { calls: 0, due: now },
+            Mark::Issued | Mark::Doomed | Mark::Refused => Phase::Refused,
         };
         machine
     }
@@ -246,7 +259,7 @@ impl Machine {
     /// How many certificates may exist that nobody gets, and whether the one at hand is one of them. `ended` says that the request failed.
     pub(crate) fn suspicion(&self, ended: bool, has_certificate: bool) -> Option<(u32, bool)> {
         let known = ended && has_certificate && (self.phase != Phase::Refused || self.orphan_suspected);
-        let unknown = ended && !has_certificate && (self.may_have_issued() || (self.phase == Phase::Ask && self.abilities.idempotent));
+        let unknown = ended && !has_certificate && (self.may_have_issued() || self.unanswered);
         let unknown = if unknown { self.earlier.saturating_add(1) } else { self.earlier };
         let most = unknown.saturating_add(u32::from(known));
         (most > 0).then_some((most, known))
@@ -266,7 +279,7 @@ impl Machine {
                 Action::Wait(due.since(now))
             }
             Phase::LookFirst | Phase::LookAfterLoss { .. } => Action::Find,
-            Phase::Suspect => Action::Commit(RowState::OrphanSuspected),
+            Phase::Suspect | Phase::Doomed => Action::Commit(RowState::OrphanSuspected),
             Phase::Announce => Action::Commit(RowState::Asked),
             Phase::Ask => Action::Issue,
             Phase::Pending { poll_id, .. } => Action::Status(poll_id.clone()),
@@ -287,6 +300,14 @@ impl Machine {
 
     fn after(&mut self, answer: Answer, now: Timestamp) -> (Phase, Verdict) {
         use Verdict::{Fail, GoOn, Retry};
+        match (&self.phase, &answer) {
+            (Phase::Ask, Answer::Lost { .. }) => self.unanswered = true,
+            (_, Answer::Issued | Answer::Found) => self.unanswered = false,
+            (Phase::LookAfterLoss { lost, .. }, Answer::Absent) if now >= lost.saturating_add(self.abilities.in_flight) => {
+                self.unanswered = false;
+            }
+            _ => {}
+        }
         let stay = self.phase.clone();
         match (&self.phase, answer) {
             (Phase::New, Answer::Made) => (Phase::Made, GoOn),
@@ -349,9 +370,8 @@ impl Machine {
             (Phase::Pending { .. }, Answer::NotDone { again: true } | Answer::Lost { again: true }) => (stay, Retry),
 
             (Phase::Check, Answer::Passed) => (Phase::Passed, GoOn),
-            (Phase::Check, Answer::Mismatch { revoke: true }) | (Phase::Pack, Answer::Unpackable) => {
-                (Phase::Revoke { calls: 0, due: now }, GoOn)
-            }
+            (Phase::Check, Answer::Mismatch { revoke: true }) | (Phase::Pack, Answer::Unpackable) => (Phase::Doomed, GoOn),
+            (Phase::Doomed, Answer::Committed) => (Phase::Revoke { calls: 0, due: now }, GoOn),
             (Phase::Revoke { .. }, Answer::Revoked) => (Phase::Refused, GoOn),
             (Phase::Revoke { calls, .. }, Answer::RevokeFailed { again: true }) if calls + 1 < REVOKE_CALLS => {
                 let due = now.saturating_add(REVOKE_PAUSE * 2u32.saturating_pow(*calls));
@@ -371,6 +391,7 @@ impl Machine {
         } else {
             self.orphan_suspected = true;
             self.earlier = self.earlier.saturating_add(1);
+            self.unanswered = false;
             (Phase::Suspect, Verdict::GoOn)
         }
     }
@@ -474,6 +495,9 @@ mod tests {
         machine.on(Answer::Mismatch { revoke: true }, T0);
         let mut now = T0;
         let mut calls = 0;
+        assert_eq!(machine.next(now), Action::Commit(RowState::OrphanSuspected), "another run must not take it for good");
+        assert_eq!(Machine::restored(SEARCHABLE, false, machine.mark(), true, now).next(now), Action::Revoke);
+        machine.on(Answer::Committed, now);
         loop {
             match machine.next(now) {
                 Action::Wait(pause) => now = now.saturating_add(pause),
