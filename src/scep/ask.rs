@@ -2,6 +2,7 @@
 
 use core::future::Future;
 use core::time::Duration;
+use std::sync::PoisonError;
 
 use rustls_pki_types::CertificateSigningRequestDer;
 
@@ -18,7 +19,7 @@ use crate::message::crl::Crl;
 use crate::policy::post_issue::{self, Expected, Tolerance};
 use crate::ports::{
     CertificateStatus, FindAnswer, FindRequest, IssueAnswer, IssueRequest, Issued, LookupAnswer, LookupRequest, PortError, PortErrorKind,
-    StatusRequest,
+    Row, StatusRequest,
 };
 use crate::retry::{Effect, ErrorClass, Retry};
 use crate::time::Timestamp;
@@ -149,6 +150,14 @@ impl Enrolment<'_> {
     /// Whether the CA's time to issue after a lost answer is not over. What an earlier run lost, it lost before its lease ended.
     fn may_still_issue(&self) -> bool {
         let issuer = &self.authority.issuer;
+        if self.lost.is_none()
+            && !issuer.is_idempotent
+            && let Some(row) = self.row.as_ref().filter(|row| row.updated > self.inner.now())
+        {
+            // The wall clock was set back. As long again, by the other clock, from when the row was first seen so.
+            let wait = row.lease_until.since(row.updated).saturating_add(issuer.in_flight);
+            return self.inner.waited_for(row) < wait;
+        }
         let lost = self.lost.or_else(|| self.row.as_ref().map(|row| row.lease_until));
         let until = lost.map(|lost| lost.saturating_add(issuer.in_flight));
         !issuer.is_idempotent && !issuer.in_flight.is_zero() && until.is_some_and(|until| self.inner.now() < until)
@@ -327,5 +336,24 @@ impl Inner {
             Ok(None) => Err(PortError::transient("the CA's CRL cannot be read, is not signed by the CA, or has ended")),
             Err(error) => Err(PortError::transient(error.to_string())),
         }
+    }
+}
+
+/// So many rows are waited for at a time; when there are more, all begin anew.
+const MOST_AHEAD: usize = 10_000;
+
+impl Inner {
+    /// How long this version of a row has been known here to be ahead of the wall clock.
+    fn waited_for(&self, row: &Row) -> Duration {
+        let now = self.context.runtime.monotonic();
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        if ahead.len() >= MOST_AHEAD {
+            ahead.clear();
+        }
+        let seen = ahead.entry(row.key).or_insert((row.version, now));
+        if seen.0 != row.version {
+            *seen = (row.version, now);
+        }
+        now.saturating_sub(seen.1)
     }
 }

@@ -4,7 +4,7 @@ use core::fmt;
 use core::sync::atomic::AtomicI64;
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use rustls_pki_types::CertificateDer;
 
@@ -345,6 +345,7 @@ impl ServiceBuilder {
             locks: KeyLocks::default(),
             registration_after: AtomicI64::new(i64::MIN),
             looked_at: AtomicI64::new(i64::MIN),
+            ahead: Mutex::default(),
         }))
     }
 

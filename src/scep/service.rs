@@ -6,8 +6,8 @@ use core::panic::AssertUnwindSafe;
 use core::pin::pin;
 use core::sync::atomic::AtomicI64;
 use core::time::Duration;
-use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
@@ -36,7 +36,7 @@ use crate::limits::Limits;
 use crate::message::certificate::Certificate;
 use crate::message::scep::{FailInfo, MessageType};
 use crate::policy::IssuancePolicy;
-use crate::ports::{CertificateAuthority, ChallengeValidator, Journal, PortError, Runtime, ScepNotifier};
+use crate::ports::{CertificateAuthority, ChallengeValidator, Journal, PortError, RowKey, Runtime, ScepNotifier};
 use crate::retry::{Effect, ErrorClass};
 use crate::secret::SecretBytes;
 use crate::terms::Flow;
@@ -75,6 +75,8 @@ pub(super) struct Inner {
     pub(super) registration_after: AtomicI64,
     /// The day of the last look at the RA's certificates.
     pub(super) looked_at: AtomicI64,
+    /// Since when, by the monotonic clock, rows are waited for whose times are ahead of a wall clock that was set back.
+    pub(super) ahead: Mutex<HashMap<RowKey, (u64, Duration)>>,
 }
 
 impl fmt::Debug for Service {

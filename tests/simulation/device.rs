@@ -22,7 +22,7 @@ use crate::world::World;
 const SIGN: SignatureAlgorithm = SignatureAlgorithm::RsaPkcs1Sha256;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(60);
-const TRIES: u32 = 50;
+const TRIES: u32 = 200;
 /// Challenges, one after the other.
 const ROUNDS: usize = 8;
 
