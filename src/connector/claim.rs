@@ -104,9 +104,11 @@ async fn take_up(inner: &Inner, spec: &Arc<FlowSpec>, row: Row, content: Content
     let none = crate::secret::SecretBytes::new(Vec::new());
     let resumed = Resumed { task: kept.as_ref().unwrap_or(&none), key: held.row.key.key, find_first: held.job.find_first };
     let given_up = held.content.given_up.clone();
+    let others = taken.active.len();
     begin(inner, spec, item, held, Some(resumed), taken);
-    // An operator wants no more of it; what it leaves at a CA goes to the ledger.
+    // An operator wants no more of it; what it leaves at a CA goes to the ledger. One that came to its end at once left no task.
     if let Some(why) = given_up
+        && taken.active.len() > others
         && let Some(active) = taken.active.pop()
     {
         let failure = Failure::new(ErrorClass::Internal, why);
